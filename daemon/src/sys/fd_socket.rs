@@ -141,12 +141,12 @@ impl Carrier {
     /// time. Only for calls that are answered at once (Exec, FeedStdin), never for a parked one.
     ///
     /// A future that is dropped halfway breaks the connection on purpose, because the descriptors may be sent and
-    /// their message may not. Run it in a task that nobody drops.
+    /// their message may not; so does a call that runs out of its own deadline. Run it in a task that nobody drops.
     pub async fn carry<T>(
         &self,
         descriptors: Vec<OwnedFd>,
-        call: impl Future<Output = T>,
-    ) -> Result<T, CarryError> {
+        call: impl Future<Output = ttrpc::Result<T>>,
+    ) -> Result<ttrpc::Result<T>, CarryError> {
         if descriptors.len() > DESCRIPTORS_MAX {
             return Err(CarryError::TooMany(descriptors.len()));
         }
@@ -160,8 +160,20 @@ impl Carrier {
         }
         let halfway = Halfway { outbox: &self.outbox, done: false };
         let answer = call.await;
-        halfway.done();
+        if is_answer(&answer) {
+            halfway.done();
+        }
         Ok(answer)
+    }
+}
+
+/// Whether the shim itself said this, so that it must have read the message.
+fn is_answer<T>(answer: &ttrpc::Result<T>) -> bool {
+    match answer {
+        Ok(_) => true,
+        // The client's own deadline; the shim never answers with this code.
+        Err(ttrpc::Error::RpcStatus(status)) => status.code() != ttrpc::Code::DEADLINE_EXCEEDED,
+        Err(_) => false,
     }
 }
 
@@ -172,8 +184,7 @@ struct Halfway<'a> {
 }
 
 impl Halfway<'_> {
-    /// The call was answered or failed. Descriptors that still wait mean that its message was never written,
-    /// which only a dead connection does.
+    /// The call was answered. Descriptors that still wait would mean that it was somebody else's answer.
     fn done(mut self) {
         self.done = lock(self.outbox).waiting.is_empty();
     }
