@@ -1,0 +1,231 @@
+//! What each command does.
+//!
+//! Owns: the commands. Never: a system call of its own; see `sys`.
+
+use std::{
+    env,
+    error::Error,
+    fs,
+    io::{self, Write},
+    process::Command,
+    time::Duration,
+};
+
+use crate::{
+    limits::{FLOOD_BUFFER, FLOOD_LINE, TOUCH_STRIDE, TREE_CHILDREN},
+    output, sys,
+};
+
+/// The code to end with, or why the command failed.
+pub(crate) type Outcome = Result<u8, Box<dyn Error>>;
+
+fn argument<'a>(args: &'a [String], at: usize, name: &str) -> Result<&'a str, Box<dyn Error>> {
+    args.get(at).map(String::as_str).ok_or_else(|| format!("{name} is missing").into())
+}
+
+fn number(args: &[String], at: usize, name: &str) -> Result<u64, Box<dyn Error>> {
+    let text = argument(args, at, name)?;
+    text.parse().map_err(|_| format!("{name} must be a whole number, not {text:?}").into())
+}
+
+#[expect(clippy::disallowed_methods, reason = "to let time pass is what these commands are for")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+pub(crate) fn hello(_: &[String]) -> Outcome {
+    output::line("hello from a container under its own shim")?;
+    Ok(0)
+}
+
+pub(crate) fn nothing(_: &[String]) -> Outcome {
+    Ok(0)
+}
+
+pub(crate) fn count(args: &[String]) -> Outcome {
+    let (last, interval) = (number(args, 0, "N")?, number(args, 1, "MS")?);
+    let mut nr = 0;
+    while last == 0 || nr < last {
+        nr += 1;
+        output::line(&format!("line {nr}"))?;
+        if interval > 0 && nr != last {
+            pause(Duration::from_millis(interval));
+        }
+    }
+    Ok(0)
+}
+
+/// A flood's line of this number: the number, then dots up to the length.
+fn flood_line(nr: u64) -> String {
+    let mut line = format!("flood {nr} ");
+    line.extend(std::iter::repeat_n('.', FLOOD_LINE.saturating_sub(line.len() + 1)));
+    line.push('\n');
+    line
+}
+
+fn lines_in(bytes: u64) -> u64 {
+    bytes / FLOOD_LINE as u64
+}
+
+pub(crate) fn flood(args: &[String]) -> Outcome {
+    let mut out = io::BufWriter::with_capacity(FLOOD_BUFFER, io::stdout().lock());
+    for nr in 1..=lines_in(number(args, 0, "BYTES")?) {
+        out.write_all(flood_line(nr).as_bytes())?;
+    }
+    out.flush()?;
+    Ok(0)
+}
+
+pub(crate) fn drip(args: &[String]) -> Outcome {
+    // stdout's own buffer passes on a whole line at once.
+    let mut out = io::stdout().lock();
+    for nr in 1..=lines_in(number(args, 0, "BYTES")?) {
+        out.write_all(flood_line(nr).as_bytes())?;
+    }
+    out.flush()?;
+    Ok(0)
+}
+
+pub(crate) fn exit(args: &[String]) -> Outcome {
+    let code = u8::try_from(number(args, 0, "CODE")?)?;
+    if args.len() > 1 {
+        pause(Duration::from_millis(number(args, 1, "MS")?));
+    }
+    Ok(code)
+}
+
+pub(crate) fn die(args: &[String]) -> Outcome {
+    sys::raise(i32::try_from(number(args, 0, "SIGNAL")?)?)?;
+    Err("the signal did not end this process".into())
+}
+
+pub(crate) fn sleep(args: &[String]) -> Outcome {
+    pause(Duration::from_secs(number(args, 0, "SECONDS")?));
+    Ok(0)
+}
+
+pub(crate) fn trap(args: &[String]) -> Outcome {
+    sys::exit_at_term(u8::try_from(number(args, 0, "CODE")?)?);
+    output::line("ready")?;
+    sleep(&args[1..])
+}
+
+pub(crate) fn ignore_term(args: &[String]) -> Outcome {
+    sys::ignore_term();
+    output::line("ready")?;
+    sleep(args)
+}
+
+/// Starts this program again with other arguments and does not wait for it.
+fn again(args: &[&str]) -> io::Result<()> {
+    Command::new(env::current_exe()?).args(args).spawn().map(drop)
+}
+
+pub(crate) fn orphan(args: &[String]) -> Outcome {
+    number(args, 0, "SECONDS")?;
+    again(&["sleep", &args[0]])?;
+    output::line("orphan left")?;
+    Ok(0)
+}
+
+pub(crate) fn tree(args: &[String]) -> Outcome {
+    number(args, 0, "SECONDS")?;
+    for _ in 0..TREE_CHILDREN {
+        again(&["setsid", &args[0]])?;
+    }
+    ignore_term(args)
+}
+
+pub(crate) fn setsid(args: &[String]) -> Outcome {
+    sys::new_session()?;
+    again(&["ignore-term", argument(args, 0, "SECONDS")?])?;
+    ignore_term(args)
+}
+
+pub(crate) fn mem(args: &[String]) -> Outcome {
+    let bytes = usize::try_from(number(args, 0, "MIB")?)?.saturating_mul(1 << 20);
+    let mut memory: Vec<u8> = Vec::new();
+    memory.try_reserve_exact(bytes)?;
+    memory.resize(bytes, 0);
+    for at in (0..bytes).step_by(TOUCH_STRIDE) {
+        memory[at] = 1;
+    }
+    output::line(&format!("holding {} bytes", std::hint::black_box(&memory).len()))?;
+    loop {
+        pause(Duration::from_secs(1));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a container's own file; nobody reads half of it")]
+pub(crate) fn write_file(args: &[String]) -> Outcome {
+    fs::write(argument(args, 0, "PATH")?, argument(args, 1, "TEXT")?)?;
+    Ok(0)
+}
+
+pub(crate) fn cat(args: &[String]) -> Outcome {
+    let mut out = io::stdout().lock();
+    if args.is_empty() {
+        io::copy(&mut io::stdin().lock(), &mut out)?;
+    }
+    for path in args {
+        let mut file = fs::File::open(path).map_err(|e| format!("{path}: {e}"))?;
+        io::copy(&mut file, &mut out)?;
+    }
+    out.flush()?;
+    Ok(0)
+}
+
+pub(crate) fn ls(args: &[String]) -> Outcome {
+    let path = argument(args, 0, "PATH")?;
+    let entries = fs::read_dir(path).map_err(|e| format!("{path}: {e}"))?;
+    let mut names: Vec<String> = entries
+        .map(|e| e.map(|e| e.file_name().to_string_lossy().into_owned()))
+        .collect::<io::Result<_>>()?;
+    names.sort();
+    for name in names {
+        output::line(&name)?;
+    }
+    Ok(0)
+}
+
+pub(crate) fn environment(_: &[String]) -> Outcome {
+    for (key, value) in env::vars_os() {
+        output::line(&format!("{}={}", key.to_string_lossy(), value.to_string_lossy()))?;
+    }
+    Ok(0)
+}
+
+pub(crate) fn id(_: &[String]) -> Outcome {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    // The effective id is the second of real, effective, saved and file system's.
+    let effective = |name: &str| field(name).split(' ').nth(1).unwrap_or_default().to_owned();
+    output::line(&format!(
+        "uid={} gid={} groups={}",
+        effective("Uid:"),
+        effective("Gid:"),
+        field("Groups:")
+    ))?;
+    Ok(0)
+}
+
+pub(crate) fn err(args: &[String]) -> Outcome {
+    output::error_line(argument(args, 0, "TEXT")?)?;
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::flood_line;
+    use crate::limits::FLOOD_LINE;
+
+    #[test]
+    fn lines_of_a_flood_have_one_length() {
+        for nr in [1, 10, 99_999_999] {
+            assert_eq!(flood_line(nr).len(), FLOOD_LINE);
+        }
+    }
+}
