@@ -1,0 +1,79 @@
+# Taffrail. `make help` lists the targets; each does all the set-up it needs (packages by apt on Debian and Ubuntu).
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+DIST ?= target/dist
+
+CARGO := .ci/cargo
+MUSL := x86_64-unknown-linux-musl
+TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+STATIC := $(TARGET_DIR)/$(MUSL)/shim
+# The daemon embeds both; one cargo call for all packages would unify features and pull tokio into the shim.
+export TAFFRAIL_SHIM_BIN := $(STATIC)/taffrail-shim
+export TAFFRAIL_DEMO_BIN := $(STATIC)/taffrail-demo
+export TAFFRAIL_BIN := $(abspath $(DIST))/taffrail
+export TAFFRAIL_TOOLS := $(abspath target/tools)
+
+.PHONY: help
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+.PHONY: build
+build: ## target/dist/taffrail, the shim embedded, and the same shim beside it
+	@.ci/setup build
+	$(CARGO) build -p shim -p demo --profile shim --target $(MUSL)
+	@.ci/static $(TAFFRAIL_SHIM_BIN) $(TAFFRAIL_DEMO_BIN)
+	$(CARGO) build --release -p daemon
+	@mkdir -p $(DIST)
+	@install -m 755 $(TAFFRAIL_SHIM_BIN) $(DIST)/.taffrail-shim.new && mv $(DIST)/.taffrail-shim.new $(DIST)/taffrail-shim
+	@install -m 755 $(TARGET_DIR)/release/taffrail $(DIST)/.taffrail.new && mv $(DIST)/.taffrail.new $(DIST)/taffrail
+	@ls -l $(DIST)/taffrail $(DIST)/taffrail-shim
+
+.PHONY: install
+install: ## into DESTDIR and PREFIX (/usr/local); builds nothing
+	@test -x $(DIST)/taffrail || { echo "nothing to install: run make build first" >&2; exit 1; }
+	install -D -m 755 $(DIST)/taffrail $(DESTDIR)$(PREFIX)/bin/taffrail
+	install -D -m 644 docs/taffrail.8 $(DESTDIR)$(PREFIX)/share/man/man8/taffrail.8
+
+.PHONY: root
+root:
+	@test "$$(id -u)" = 0 || { echo "containers need root: run it through sudo" >&2; exit 1; }
+
+.PHONY: quickstart
+quickstart: root build ## a pod, a container, its log, the daemon killed in the middle: half a minute
+	@.ci/setup run
+	$(DIST)/taffrail quickstart
+
+.PHONY: test
+test: root build ## format, lints and every test; what continuous integration runs
+	@.ci/setup test
+	@.ci/tools
+	@.ci/test
+
+.PHONY: test-full
+test-full: ## the same with the long ones
+	@TAFFRAIL_TEST_FULL=1 $(MAKE) test
+
+.PHONY: bench
+bench: root build ## medians beside conmon and containerd on this machine
+	@.ci/setup bench
+	$(CARGO) run --release -q -p tests --bin bench
+
+.PHONY: fmt
+fmt: ## format all code
+	$(CARGO) fmt --all
+
+.PHONY: lint
+lint: ## format check, clippy, house rules
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) test -q -p tests --test tidy
+
+.PHONY: clean
+clean: ## remove what was built
+	$(CARGO) clean
+	rm -rf target/dist target/tools
