@@ -1,0 +1,252 @@
+//! The layers on disk: numbered folders, and one small record per chain id, written last.
+//!
+//! Owns: `layers/` and `chains/`. Never: mounts anything, or knows what stands in a layer.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    snapshot::{
+        ChainId, FillError, Fresh, SnapshotError,
+        limits::{LAYERS_MAX, RECORD_MAX},
+    },
+    steps, store,
+    sys::unpack::{Attributes, Beneath, remove_tree},
+};
+
+/// Version of the record's form.
+const VERSION: u32 = 1;
+
+/// Where one layer is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Layer {
+    version: u32,
+    /// Number of its folder: short, since mount options are.
+    folder: u64,
+    /// Bytes of its files.
+    size: u64,
+}
+
+/// The layers that are there.
+#[derive(Debug)]
+pub(super) struct Layers {
+    layers: PathBuf,
+    chains: PathBuf,
+    /// Mirrors `chains/`. Nothing that waits for the disk happens under this lock.
+    known: Mutex<BTreeMap<ChainId, Layer>>,
+    next: AtomicU64,
+}
+
+impl Layers {
+    /// Reads every record; removes folders without one (a commit or a removal that was cut short).
+    pub(super) fn open(root: &Path) -> Result<Self, SnapshotError> {
+        let (layers, chains) = (root.join("layers"), root.join("chains"));
+        for folder in [&layers, &chains] {
+            store::make_dir(folder).map_err(SnapshotError::disk("make the folder", folder))?;
+        }
+        let mut known = BTreeMap::new();
+        for name in store::names(&chains).map_err(SnapshotError::disk("list", &chains))? {
+            let path = chains.join(&name);
+            let Some(chain) = name.strip_suffix(".json").and_then(ChainId::parse) else {
+                remove_file(&path)?;
+                continue;
+            };
+            match read_record::<Layer>(&path) {
+                Ok(Some(layer)) if layers.join(layer.folder.to_string()).is_dir() => {
+                    known.insert(chain, layer);
+                }
+                Ok(_) => tracing::warn!(%chain, "a layer has no folder or no record; it is forgotten"),
+                Err(error) => tracing::warn!(%chain, %error, "a layer's record is damaged; it is forgotten"),
+            }
+        }
+        let this = Self { next: AtomicU64::new(0), layers, chains, known: Mutex::new(known) };
+        this.sweep()?;
+        Ok(this)
+    }
+
+    /// Whether a layer is there.
+    pub(super) fn has(&self, chain: &ChainId) -> bool {
+        self.folder(chain).is_some_and(|folder| folder.is_dir())
+    }
+
+    /// Bytes of a layer's files.
+    pub(super) fn size(&self, chain: &ChainId) -> Option<u64> {
+        self.known().get(chain).map(|layer| layer.size)
+    }
+
+    /// Names of the layers that are there.
+    pub(super) fn chains(&self) -> Vec<ChainId> {
+        self.known().keys().cloned().collect()
+    }
+
+    /// Folders of a stack of layers, in the order given.
+    pub(super) fn folders(&self, layers: &[ChainId]) -> Result<Vec<PathBuf>, SnapshotError> {
+        if layers.len() > LAYERS_MAX {
+            let why = format!("at most {LAYERS_MAX}");
+            return Err(SnapshotError::TooManyLayers { count: layers.len(), why });
+        }
+        let find = |chain: &ChainId| {
+            let folder = self.folder(chain).filter(|folder| folder.is_dir());
+            folder.ok_or_else(|| SnapshotError::NoLayer(chain.clone()))
+        };
+        layers.iter().map(find).collect()
+    }
+
+    /// See [`crate::snapshot::Snapshotter::commit`].
+    pub(super) fn commit(
+        &self,
+        chain: &ChainId,
+        below: &[ChainId],
+        fill: &mut dyn FnMut(&Fresh<'_>) -> Result<u64, FillError>,
+    ) -> Result<(), SnapshotError> {
+        if self.has(chain) {
+            return Ok(());
+        }
+        let mut below = self.folders(below)?;
+        below.reverse();
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let folder = self.layers.join(number.to_string());
+        steps::reach("layer.folder");
+        let made =
+            make_layer_folder(&folder, below.first()).and_then(|dir| self.fill(chain, &dir, below, fill));
+        let recorded = made.and_then(|size| {
+            steps::reach("layer.record");
+            let layer = Layer { version: VERSION, folder: number, size };
+            let path = self.record(chain);
+            store::replace_json(&path, &layer).map_err(SnapshotError::disk("write", &path))?;
+            self.known().insert(chain.clone(), layer);
+            Ok(())
+        });
+        if recorded.is_err()
+            && let Err(error) = remove_folder(&folder)
+        {
+            tracing::warn!(%chain, %error, "a half-made layer stays until the next start");
+        }
+        recorded
+    }
+
+    /// Removes a layer: its record first, so it is never half there.
+    pub(super) fn remove(&self, chain: &ChainId) -> Result<(), SnapshotError> {
+        let Some(folder) = self.folder(chain) else { return Ok(()) };
+        remove_file(&self.record(chain))?;
+        self.known().remove(chain);
+        steps::reach("layer.remove");
+        remove_folder(&folder)
+    }
+
+    fn fill(
+        &self,
+        chain: &ChainId,
+        dir: &fs::File,
+        below: Vec<PathBuf>,
+        fill: &mut dyn FnMut(&Fresh<'_>) -> Result<u64, FillError>,
+    ) -> Result<u64, SnapshotError> {
+        use std::os::fd::AsFd;
+        let fresh = Fresh { folder: dir.as_fd(), below };
+        let size = fill(&fresh).map_err(|source| SnapshotError::Fill { chain: chain.clone(), source })?;
+        steps::reach("layer.sync");
+        let synced = Beneath::new(dir.as_fd()).and_then(|root| root.sync());
+        synced.map_err(SnapshotError::disk("write to the disk", &self.layers))?;
+        Ok(size)
+    }
+
+    fn sweep(&self) -> Result<(), SnapshotError> {
+        let used: Vec<u64> = self.known().values().map(|layer| layer.folder).collect();
+        let mut next = 0;
+        for name in store::names(&self.layers).map_err(SnapshotError::disk("list", &self.layers))? {
+            let number = name.parse::<u64>().ok();
+            next = next.max(number.map_or(0, |n| n.saturating_add(1)));
+            if number.is_none_or(|n| !used.contains(&n)) {
+                remove_folder(&self.layers.join(&name))?;
+            }
+        }
+        self.next.store(next, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn folder(&self, chain: &ChainId) -> Option<PathBuf> {
+        self.known().get(chain).map(|layer| self.layers.join(layer.folder.to_string()))
+    }
+
+    fn record(&self, chain: &ChainId) -> PathBuf {
+        self.chains.join(format!("{}.json", chain.hex()))
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<ChainId, Layer>> {
+        // No invariant spans two statements under this lock, so a panic elsewhere leaves it sound.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes a layer's folder; its root looks like that of the layer below, or as a root usually does.
+fn make_layer_folder(folder: &Path, below: Option<&PathBuf>) -> Result<fs::File, SnapshotError> {
+    store::make_dir(folder).map_err(SnapshotError::disk("make the folder", folder))?;
+    let dir = fs::File::open(folder).map_err(SnapshotError::disk("open", folder))?;
+    match below {
+        Some(below) => {
+            copy_root(below, &dir).map_err(SnapshotError::disk("copy the attributes of", below))?
+        }
+        None => fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+            .map_err(SnapshotError::disk("set the mode of", folder))?,
+    }
+    Ok(dir)
+}
+
+/// Gives a new root folder the attributes of another one, so that an overlay of both looks like the other:
+/// overlay shows the topmost layer's.
+pub(super) fn copy_root(from: &Path, to: &fs::File) -> std::io::Result<()> {
+    let mut from = Beneath::open(from)?;
+    let stat = from.stat(Path::new(""))?.ok_or(std::io::ErrorKind::NotFound)?;
+    let mut attributes = Attributes::of(&stat);
+    attributes.xattrs = from.xattrs(Path::new(""), |name| !name.starts_with(b"trusted."))?;
+    Beneath::dress_file(to, &attributes)
+}
+
+/// Reads a bounded JSON record; `None`: not there.
+pub(super) fn read_record<T: DeserializeOwned>(path: &Path) -> std::io::Result<Option<T>> {
+    let file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    file.take(RECORD_MAX).read_to_end(&mut bytes)?;
+    serde_json::from_slice(&bytes).map(Some).map_err(std::io::Error::from)
+}
+
+/// Removes a folder of the store with all that is in it. Finds it gone: fine.
+pub(super) fn remove_folder(folder: &Path) -> Result<(), SnapshotError> {
+    use std::os::{fd::AsFd, unix::ffi::OsStrExt};
+    let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else { return Ok(()) };
+    let dir = match fs::File::open(parent) {
+        Ok(dir) => dir,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(SnapshotError::disk("open", parent)(error)),
+    };
+    remove_tree(dir.as_fd(), name.as_bytes()).map_err(SnapshotError::disk("remove", folder))
+}
+
+/// Removes a file durably. Finds it gone: fine.
+fn remove_file(path: &Path) -> Result<(), SnapshotError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(SnapshotError::disk("remove", path)(error));
+        }
+        _ => {}
+    }
+    match path.parent() {
+        Some(parent) => store::sync_dir(parent).map_err(SnapshotError::disk("sync", parent)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,79 @@
+//! Layers and root file systems: unpacked layers keyed by chain id, and a writable part per container above
+//! them.
+//!
+//! On disk, below `ROOT/snapshots`: `layers/N` is one layer's own files, whiteouts in overlay's form;
+//! `chains/<hex>.json` says which N a chain id has and is written last, so a layer is whole or not there;
+//! `active/<container>` is a container's writable part with the list of layers below it.
+//!
+//! Owns: everything below that folder. Never: knows images, registries or tar. Blocking.
+
+mod chain_id;
+mod error;
+mod layers;
+mod limits;
+mod overlay;
+mod overlay_mount;
+mod plain_copy;
+mod stack_copy;
+#[cfg(test)]
+mod tests;
+mod writable;
+
+use std::{
+    error::Error,
+    fmt::Debug,
+    os::fd::BorrowedFd,
+    path::{Path, PathBuf},
+};
+
+pub use chain_id::ChainId;
+pub use error::SnapshotError;
+pub use overlay::Overlay;
+pub use plain_copy::PlainCopy;
+
+/// What the one who fills a layer may answer when it cannot.
+pub type FillError = Box<dyn Error + Send + Sync>;
+
+/// A layer that is being made.
+#[derive(Debug)]
+pub struct Fresh<'a> {
+    /// The layer's own folder, to be filled. Its root has the attributes of the layer below.
+    pub folder: BorrowedFd<'a>,
+    /// Folders of the layers below, nearest first: where the attributes of an unnamed parent are looked up.
+    pub below: Vec<PathBuf>,
+}
+
+/// Keeps layers and makes root file systems of them.
+pub trait Snapshotter: Send + Sync + Debug {
+    /// Whether a layer is there, whole.
+    fn has(&self, chain: &ChainId) -> bool;
+
+    /// Bytes of the files of one layer, as the one who filled it counted; `None`: not there.
+    fn size(&self, chain: &ChainId) -> Option<u64>;
+
+    /// Makes one layer over those of `below` (bottom first, all of them there). All or nothing: the layer is
+    /// seen when it is whole and on the disk. Finds it there: fine, nothing is filled. The caller sees to it
+    /// that one chain id is not committed twice at a time.
+    fn commit(
+        &self,
+        chain: &ChainId,
+        below: &[ChainId],
+        fill: &mut dyn FnMut(&Fresh<'_>) -> Result<u64, FillError>,
+    ) -> Result<(), SnapshotError>;
+
+    /// Makes the writable root file system of a container over `layers` (bottom first) and mounts it at
+    /// `target`, an existing folder. Finds work of an earlier, interrupted call done: goes on from there.
+    fn mount(&self, key: &str, layers: &[ChainId], target: &Path) -> Result<(), SnapshotError>;
+
+    /// Unmounts and removes a container's writable part. Finds work done: fine.
+    fn release(&self, key: &str, target: &Path) -> Result<(), SnapshotError>;
+
+    /// Removes one layer. Finds it gone: fine. Refused while a container's root file system stands on it.
+    fn remove(&self, chain: &ChainId) -> Result<(), SnapshotError>;
+
+    /// Keys of the writable parts that are there, whole or not.
+    fn keys(&self) -> Result<Vec<String>, SnapshotError>;
+
+    /// Layers that are there.
+    fn chains(&self) -> Vec<ChainId>;
+}

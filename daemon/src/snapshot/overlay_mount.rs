@@ -1,0 +1,138 @@
+//! How an overlay gets mounted: by the new mount calls, which take any number of layers, or where the kernel
+//! has no `lowerdir+` (before 6.7), by mount(2), whose options must fit into one page.
+//!
+//! Owns: mount options. Never: decides what is mounted.
+
+use std::{io, path::Path};
+
+use rustix::{
+    fs::{AtFlags, CWD, StatxAttributes, StatxFlags},
+    io::Errno,
+    mount::{
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
+        fsconfig_set_string, fsmount, fsopen, move_mount,
+    },
+};
+
+use crate::snapshot::{
+    SnapshotError,
+    limits::{FSCONFIG_VALUE_MAX, MOUNT_MESSAGE_MAX, MOUNT_OPTIONS_MAX},
+};
+
+/// `index` would tie an upper folder to one set of layers for ever, `metacopy` would leave a file's bytes
+/// below; neither is worth its surprises to a container, and a kernel may have them on by default.
+const FIXED: [(&str, &str); 2] = [("index", "off"), ("metacopy", "off")];
+
+/// What is mounted.
+#[derive(Debug)]
+pub(super) struct Stack {
+    /// Topmost first; at least one.
+    pub(super) lower: Vec<String>,
+    /// Where changes go.
+    pub(super) upper: String,
+    /// overlay's own scratch folder, on the same file system.
+    pub(super) work: String,
+}
+
+impl Stack {
+    /// Mounts it at `target`.
+    pub(super) fn mount(&self, target: &Path) -> Result<(), SnapshotError> {
+        let fits = |text: &String| text.len() <= FSCONFIG_VALUE_MAX;
+        if self.lower.iter().chain([&self.upper, &self.work]).all(fits)
+            && let Some(result) = self.by_calls(target)
+        {
+            return result;
+        }
+        self.by_options(target)
+    }
+
+    /// By fsopen and its kin; `None`: this kernel cannot.
+    fn by_calls(&self, target: &Path) -> Option<Result<(), SnapshotError>> {
+        let context = match fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) {
+            Ok(context) => context,
+            Err(Errno::NOSYS | Errno::PERM) => return None,
+            Err(errno) => return Some(Err(refused(target, String::new(), errno.into()))),
+        };
+        let configured = (|| {
+            fsconfig_set_string(&context, "source", "overlay")?;
+            for lower in &self.lower {
+                fsconfig_set_string(&context, "lowerdir+", lower.as_str())?;
+            }
+            Ok(())
+        })();
+        if configured == Err(Errno::INVAL) {
+            return None;
+        }
+        let mounted = configured.and_then(|()| {
+            fsconfig_set_string(&context, "upperdir", self.upper.as_str())?;
+            fsconfig_set_string(&context, "workdir", self.work.as_str())?;
+            for (key, value) in FIXED {
+                fsconfig_set_string(&context, key, value)?;
+            }
+            fsconfig_create(&context)?;
+            let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+            move_mount(&mount, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        });
+        Some(mounted.map_err(|errno| refused(target, words(&context), errno.into())))
+    }
+
+    fn by_options(&self, target: &Path) -> Result<(), SnapshotError> {
+        let mut options = format!("lowerdir={}", self.lower.join(":"));
+        options += &format!(",upperdir={},workdir={}", self.upper, self.work);
+        for (key, value) in FIXED {
+            options += &format!(",{key}={value}");
+        }
+        if options.len() > MOUNT_OPTIONS_MAX {
+            let why = format!("their mount options take {} of {MOUNT_OPTIONS_MAX} bytes", options.len());
+            return Err(SnapshotError::TooManyLayers { count: self.lower.len(), why });
+        }
+        let options =
+            std::ffi::CString::new(options).map_err(|e| refused(target, String::new(), e.into()))?;
+        let mounted =
+            rustix::mount::mount("overlay", target, "overlay", MountFlags::empty(), options.as_c_str());
+        mounted.map_err(|errno| refused(target, String::new(), errno.into()))
+    }
+}
+
+/// Whether something is mounted exactly here. No such place: no.
+pub(super) fn is_mount_point(target: &Path) -> io::Result<bool> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    match rustix::fs::statx(CWD, target, flags, StatxFlags::empty()) {
+        Ok(found) => Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Takes down every mount at this place: plainly, so that all is written and nobody is left inside; if someone
+/// is, off the tree at least. Finds none, or no such place: fine.
+pub(super) fn unmount(target: &Path) -> io::Result<()> {
+    let mut flags = UnmountFlags::NOFOLLOW;
+    loop {
+        match rustix::mount::unmount(target, flags) {
+            Ok(()) => {}
+            Err(Errno::BUSY) if !flags.contains(UnmountFlags::DETACH) => flags |= UnmountFlags::DETACH,
+            Err(Errno::INVAL | Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+fn refused(target: &Path, words: String, source: io::Error) -> SnapshotError {
+    SnapshotError::Mount { target: target.to_owned(), words, source }
+}
+
+/// What the kernel wrote into the context to explain itself, with ": " before it; mostly nothing.
+fn words(context: &impl std::os::fd::AsFd) -> String {
+    let mut text = String::new();
+    let mut buffer = [0_u8; MOUNT_MESSAGE_MAX];
+    while let Ok(length @ 1..) = rustix::io::read(context, &mut buffer) {
+        let line = String::from_utf8_lossy(&buffer[..length]);
+        text += if text.is_empty() { ": " } else { "; " };
+        text += line.trim_end().trim_start_matches(['e', 'w', 'i']).trim_start();
+        if text.len() > MOUNT_MESSAGE_MAX {
+            break;
+        }
+    }
+    text
+}
