@@ -1,0 +1,113 @@
+//! The composition root: the only place that names the concrete drivers and puts the parts together.
+//!
+//! Owns: the order of construction. Never: work of its own.
+
+use std::{fs, io, sync::Arc};
+
+use anyhow::Context;
+
+use crate::{
+    cgroups::Cgroups,
+    config::Config,
+    container::{self, Containers},
+    cri::{ControlService, Identity, ImageService, RuntimeService, Services},
+    image::Images,
+    layout::Layout,
+    oci::{
+        Handlers,
+        spec::{CapabilitySet, HostLimits},
+    },
+    sandbox::{self, Sandboxes},
+    shims::Shims,
+    snapshot::{Overlay, Snapshotter},
+    store,
+};
+
+/// CAP_SYS_RESOURCE (linux/capability.h): without it `oom_score_adj` cannot be lowered.
+const CAP_SYS_RESOURCE: &str = "SYS_RESOURCE";
+
+/// A daemon put together, not yet serving.
+#[derive(Debug)]
+pub struct Assembly {
+    /// What is served.
+    pub services: Services,
+    /// Where everything is.
+    pub layout: Layout,
+    /// For recovery.
+    pub sandboxes: Sandboxes,
+    /// For recovery.
+    pub containers: Containers,
+    /// For the standby shims.
+    pub shims: Arc<Shims>,
+    /// For the end.
+    pub cgroups: Cgroups,
+    /// This boot.
+    pub boot_id: String,
+}
+
+/// Puts it together. The root is locked by the caller. Blocking.
+pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
+    let layout = Layout::new(
+        config.root.clone(),
+        config.state.clone(),
+        config.netns_dir.clone(),
+        config.instance.clone(),
+    );
+    for folder in [&layout.sandboxes(), &layout.containers(), layout.state()] {
+        store::make_dir(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    }
+    fs::create_dir_all(layout.netns_dir())
+        .with_context(|| format!("{} cannot be made", layout.netns_dir().display()))?;
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("the boot id cannot be read")?;
+    let boot_id = boot_id.trim().to_owned();
+    let cgroups = Cgroups::detect(config.cgroup_driver, &config.instance, &config.shim_cgroup);
+    let handlers = Handlers::new(config, cgroups.is_v2());
+    let shims = Arc::new(Shims::new(cgroups.clone()).context("the shim's program cannot be loaded")?);
+    let snapshots: Arc<dyn Snapshotter> =
+        Arc::new(Overlay::open(layout.root()).context("the snapshots cannot be opened")?);
+    let images = Arc::new(
+        Images::open(layout.root(), snapshots.clone()).context("the images cannot be opened")?,
+    );
+    let sandboxes = Sandboxes::new(sandbox::Parts {
+        layout: layout.clone(),
+        shims: shims.clone(),
+        handlers: handlers.clone(),
+        boot_id: boot_id.clone(),
+    });
+    let containers = Containers::new(container::Parts {
+        layout: layout.clone(),
+        cgroups: cgroups.clone(),
+        shims: shims.clone(),
+        handlers: handlers.clone(),
+        snapshots,
+        host: host_limits(cgroups.is_v2()).context("our own limits cannot be read")?,
+    });
+    let identity =
+        Identity { instance: config.instance.clone(), root: config.root.clone(), state: config.state.clone() };
+    let services = Services {
+        runtime: RuntimeService {
+            identity: identity.clone(),
+            handlers,
+            sandboxes: sandboxes.clone(),
+            images: images.clone(),
+            containers: containers.clone(),
+        },
+        image: ImageService { images: images.clone(), layout: layout.clone() },
+        control: ControlService { identity, images, containers: containers.clone() },
+    };
+    Ok(Assembly { services, layout, sandboxes, containers, shims, cgroups, boot_id })
+}
+
+/// What this process may give away.
+fn host_limits(cgroup_v2: bool) -> io::Result<HostLimits> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    let mask = bounding.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    let capabilities = CapabilitySet(mask.ok_or_else(|| io::Error::other("/proc/self/status has no CapBnd"))?);
+    let own = fs::read_to_string("/proc/self/oom_score_adj")?.trim().parse().unwrap_or(0);
+    let least_oom_score_adj = if capabilities.has(CAP_SYS_RESOURCE) { -1000 } else { own };
+    if least_oom_score_adj > -1000 {
+        tracing::info!(least = least_oom_score_adj, "no CAP_SYS_RESOURCE: lower oom_score_adj values are raised");
+    }
+    Ok(HostLimits { capabilities, least_oom_score_adj, cgroup_v2 })
+}

@@ -1,0 +1,261 @@
+//! The host's cgroups: which hierarchies there are, where a container's and a shim's place is in them, and how
+//! a place is emptied.
+//!
+//! Owns: paths below the cgroup root. Never: limits; those are the runtime's work.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use protocol::ids::ContainerId;
+
+use crate::{config::CgroupDriver, sys::pidfd::PidFd};
+
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// Rounds of reading and killing before a v1 cgroup counts as one that cannot be emptied: a fork bomb is
+/// frozen meanwhile, so two are enough.
+const KILL_ROUNDS: usize = 8;
+
+/// v1 hierarchies that a shim joins: what its memory and its count of processes are charged to, and what
+/// systemd kills by. Each move costs a grace period of the kernel, so no more than these.
+const SHIM_HIERARCHIES: [&str; 4] = ["memory", "pids", "systemd", "unified"];
+
+/// The cgroups of this host as one daemon uses them.
+#[derive(Debug, Clone)]
+pub struct Cgroups {
+    driver: CgroupDriver,
+    instance: String,
+    shim_cgroup: String,
+    /// Mount points; one for v2, else one for each v1 hierarchy (and the hybrid's v2).
+    hierarchies: Vec<PathBuf>,
+    v2: bool,
+}
+
+impl Cgroups {
+    /// Looks at the host.
+    pub fn detect(driver: CgroupDriver, instance: &str, shim_cgroup: &str) -> Self {
+        let root = Path::new(ROOT);
+        let v2 = root.join("cgroup.controllers").exists();
+        let hierarchies = if v2 { vec![root.to_owned()] } else { v1_hierarchies(root) };
+        let (instance, shim_cgroup) = (instance.to_owned(), shim_cgroup.to_owned());
+        Self { driver, instance, shim_cgroup, hierarchies, v2 }
+    }
+
+    /// Whether the host has the unified hierarchy only.
+    pub fn is_v2(&self) -> bool {
+        self.v2
+    }
+
+    /// The driver in use.
+    pub fn driver(&self) -> CgroupDriver {
+        self.driver
+    }
+
+    /// The parent of a pod that names none.
+    pub fn default_parent(&self) -> String {
+        match self.driver {
+            CgroupDriver::Cgroupfs => format!("/{}", self.instance),
+            CgroupDriver::Systemd => format!("{}.slice", self.instance.replace('-', "_")),
+        }
+    }
+
+    /// What the spec's `linux.cgroupsPath` says for a container under this parent.
+    pub fn spec_path(&self, parent: &str, id: &ContainerId) -> String {
+        match self.driver {
+            CgroupDriver::Cgroupfs => format!("{}/{id}", parent.trim_end_matches('/')),
+            CgroupDriver::Systemd => format!("{parent}:{}:{id}", self.instance),
+        }
+    }
+
+    /// The container's path below each hierarchy.
+    fn relative(&self, parent: &str, id: &ContainerId) -> PathBuf {
+        match self.driver {
+            CgroupDriver::Cgroupfs => Path::new(parent.trim_start_matches('/')).join(id.as_str()),
+            CgroupDriver::Systemd => expand_slice(parent).join(format!("{}-{id}.scope", self.instance)),
+        }
+    }
+
+    /// The container's folders, one in each hierarchy, whether they exist or not.
+    pub fn folders(&self, parent: &str, id: &ContainerId) -> Vec<PathBuf> {
+        let relative = self.relative(parent, id);
+        self.hierarchies.iter().map(|h| h.join(&relative)).collect()
+    }
+
+    /// The folders that a shim is told of.
+    pub fn for_shim(&self, parent: &str, id: &ContainerId) -> protocol::shim::Cgroups {
+        let relative = self.relative(parent, id);
+        let mut told = protocol::shim::Cgroups::new();
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        if self.v2 {
+            told.unified = text(Path::new(ROOT).join(relative));
+        } else {
+            told.memory = text(Path::new(ROOT).join("memory").join(&relative));
+            told.freezer = text(Path::new(ROOT).join("freezer").join(&relative));
+        }
+        told
+    }
+
+    /// Moves a newborn shim out of the daemon's cgroup, so that what kills the daemon does not kill it.
+    pub fn place_shim(&self, pid: u32) -> io::Result<()> {
+        let relative = self.shim_cgroup.trim_start_matches('/');
+        for hierarchy in &self.hierarchies {
+            let name = hierarchy.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+            if !self.v2 && !SHIM_HIERARCHIES.contains(&name) {
+                continue;
+            }
+            let folder = hierarchy.join(relative);
+            fs::create_dir_all(&folder)?;
+            append(&folder.join("cgroup.procs"), &pid.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Kills every process of a container and waits for none of them.
+    pub fn kill(&self, parent: &str, id: &ContainerId) -> io::Result<()> {
+        let relative = self.relative(parent, id);
+        if self.v2 {
+            return kill_v2(&Path::new(ROOT).join(relative));
+        }
+        kill_v1(&Path::new(ROOT).join("freezer").join(relative))
+    }
+
+    /// Whether a process of the container is left.
+    pub fn is_empty(&self, parent: &str, id: &ContainerId) -> bool {
+        let relative = self.relative(parent, id);
+        let folder = Path::new(ROOT).join(if self.v2 { "" } else { "freezer" }).join(relative);
+        tree(&folder).iter().all(|folder| members(folder).is_empty())
+    }
+
+    /// Removes what is left of a container's cgroups. Finds them gone: fine.
+    pub fn remove(&self, parent: &str, id: &ContainerId) -> io::Result<()> {
+        self.folders(parent, id).iter().try_for_each(|folder| remove_tree(folder))
+    }
+
+    /// Removes the instance's own empty folders; called when the daemon ends. What is still in use stays.
+    pub fn remove_instance(&self) {
+        let parent = match self.driver {
+            CgroupDriver::Cgroupfs => self.default_parent(),
+            CgroupDriver::Systemd => return,
+        };
+        for hierarchy in &self.hierarchies {
+            for name in [&parent, &self.shim_cgroup] {
+                let _ = fs::remove_dir(hierarchy.join(name.trim_start_matches('/')));
+            }
+        }
+    }
+}
+
+/// The mount points of v1 hierarchies: folders of `/sys/fs/cgroup` (links like `cpu,cpuacct` have one target).
+fn v1_hierarchies(root: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(root) else { return Vec::new() };
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(|entry| fs::canonicalize(entry.ok()?.path()).ok())
+        .filter(|path| path.join("cgroup.procs").exists())
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// `a-b.slice` lies in `a.slice/a-b.slice` (systemd.slice(5)).
+fn expand_slice(slice: &str) -> PathBuf {
+    let stem = slice.trim_end_matches(".slice");
+    let mut path = PathBuf::new();
+    let mut so_far = String::new();
+    for part in stem.split('-').filter(|part| !part.is_empty()) {
+        if !so_far.is_empty() {
+            so_far.push('-');
+        }
+        so_far.push_str(part);
+        path.push(format!("{so_far}.slice"));
+    }
+    path
+}
+
+fn append(path: &Path, text: &str) -> io::Result<()> {
+    use io::Write;
+    fs::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
+}
+
+fn members(folder: &Path) -> Vec<i32> {
+    let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+/// The folder and all below it, parents first.
+fn tree(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(next) = open.pop() {
+        if let Ok(entries) = fs::read_dir(&next) {
+            open.extend(entries.filter_map(Result::ok).filter(|e| e.path().is_dir()).map(|e| e.path()));
+            found.push(next);
+        }
+    }
+    found
+}
+
+fn remove_tree(folder: &Path) -> io::Result<()> {
+    for folder in tree(folder).iter().rev() {
+        match fs::remove_dir(folder) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn kill_v2(folder: &Path) -> io::Result<()> {
+    match append(&folder.join("cgroup.kill"), "1") {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Freeze, so that nothing forks away; kill each by a handle, checked after opening; thaw, whatever happened,
+/// since a frozen process does not die.
+fn kill_v1(folder: &Path) -> io::Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    let state = folder.join("freezer.state");
+    let frozen = append(&state, "FROZEN");
+    let mut result = Ok(());
+    for _ in 0..KILL_ROUNDS {
+        let mut some = false;
+        for folder in tree(folder) {
+            for pid in members(&folder) {
+                some = true;
+                let killed = PidFd::open(pid).and_then(|handle| match handle {
+                    Some(handle) if members(&folder).contains(&pid) => handle.kill(),
+                    _ => Ok(()),
+                });
+                result = result.and(killed);
+            }
+        }
+        if !some || frozen.is_ok() {
+            break;
+        }
+    }
+    match append(&state, "THAWED") {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => result.and(Err(e)),
+        _ => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::expand_slice;
+
+    #[test]
+    fn slices_are_nested_by_their_dashes() {
+        assert_eq!(
+            expand_slice("kubepods-besteffort-pod1.slice"),
+            Path::new("kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1.slice")
+        );
+    }
+}

@@ -1,0 +1,58 @@
+//! `taffrail status`: the daemon and the shim of each container.
+//!
+//! Never: guesses; what the daemon does not know is shown as `-`.
+
+use std::process::ExitCode;
+
+use cri_api::control::{StatusRequest, StatusResponse};
+use serde_json::json;
+
+use super::{
+    args::StatusArguments,
+    connect::{Connection, block_on},
+    exit::Failure,
+    print,
+};
+
+pub(super) fn run(arguments: &StatusArguments) -> Result<ExitCode, Failure> {
+    let status = block_on(async {
+        let connection = Connection::open(Connection::socket(&arguments.client)).await?;
+        Ok(connection.control().status(StatusRequest {}).await?.into_inner())
+    })?;
+    if arguments.json { print::json(&as_json(&status))? } else { show(&status)? }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn as_json(status: &StatusResponse) -> serde_json::Value {
+    let containers: Vec<serde_json::Value> = status
+        .containers
+        .iter()
+        .map(|c| {
+            json!({
+                "id": c.container_id, "name": c.name, "sandbox_id": c.sandbox_id, "state": c.state,
+                "shim_pid": c.shim_pid, "generation": c.generation, "init_pid": c.init_pid,
+            })
+        })
+        .collect();
+    json!({
+        "pid": status.pid, "version": status.version, "instance": status.instance,
+        "root": status.root, "state": status.state, "containers": containers,
+    })
+}
+
+fn show(status: &StatusResponse) -> Result<(), Failure> {
+    print::line(&format!(
+        "taffrail {} (pid {}), instance {}, root {}, state {}",
+        status.version, status.pid, status.instance, status.root, status.state
+    ))?;
+    let pid = |pid: u32| if pid == 0 { "-".to_owned() } else { pid.to_string() };
+    let rows: Vec<Vec<String>> = status
+        .containers
+        .iter()
+        .map(|c| {
+            let short = c.container_id.get(..13).unwrap_or(&c.container_id).to_owned();
+            vec![short, c.name.clone(), c.state.clone(), pid(c.shim_pid), c.generation.to_string(), pid(c.init_pid)]
+        })
+        .collect();
+    print::table(&["CONTAINER", "NAME", "STATE", "SHIM", "GENERATION", "INIT"], &rows)
+}

@@ -1,0 +1,136 @@
+//! The create procedure: checks are done, now the root file system, the spec and the bundle. No process yet.
+//!
+//! Owns: the order of steps. Never: policy, undoing.
+
+use std::{io, sync::Arc};
+
+use protocol::ids::{ContainerId, SandboxId};
+
+use super::{ContainerError, ContainerFacts, Parts, lifecycle::Event, owner::Ending};
+use crate::{
+    cgroups::Cgroups,
+    image::{ImagePin, Image},
+    layout::Layout,
+    oci::{
+        bundle,
+        spec::{ImageDefaults, PodFiles, SpecError, SpecInputs, generate},
+    },
+    sandbox::{Lease, SandboxFacts},
+    steps::step,
+    store,
+    tasks::{Pool, blocking},
+};
+
+/// A checked wish for a container, with what must not go away while it is made.
+#[derive(Debug)]
+pub struct NewContainer {
+    /// What it will be.
+    pub facts: ContainerFacts,
+    /// The sandbox it is made in.
+    pub sandbox: Arc<SandboxFacts>,
+    /// Its image.
+    pub image: Arc<Image>,
+    /// What the image says about how it is run.
+    pub defaults: ImageDefaults,
+    /// The image stays.
+    pub pin: ImagePin,
+    /// The sandbox stays.
+    pub lease: Lease,
+}
+
+/// What the create procedure needs besides the facts.
+#[derive(Debug)]
+pub struct CreateWork {
+    sandbox: Arc<SandboxFacts>,
+    image: Arc<Image>,
+    defaults: ImageDefaults,
+    pin: ImagePin,
+    lease: Lease,
+}
+
+impl NewContainer {
+    pub(super) fn split(self) -> (ContainerFacts, CreateWork) {
+        let Self { facts, sandbox, image, defaults, pin, lease } = self;
+        (facts, CreateWork { sandbox, image, defaults, pin, lease })
+    }
+}
+
+pub(super) async fn create(facts: Arc<ContainerFacts>, parts: Arc<Parts>, work: CreateWork) -> Ending {
+    match make(&facts, &parts, work).await {
+        Ok(()) => Ending::of(Event::CreateDone),
+        Err(error) => Ending::failed(Event::CreateFailed, error),
+    }
+}
+
+async fn make(
+    facts: &Arc<ContainerFacts>,
+    parts: &Arc<Parts>,
+    work: CreateWork,
+) -> Result<(), ContainerError> {
+    let id = ContainerId::parse(&facts.id).map_err(|e| ContainerError::step(&facts.id, "id", e))?;
+    let spec = spec(facts, &work, &parts.layout, parts, &id)?;
+    let failed = |step: &'static str| move |e: String| ContainerError::step(&facts.id, step, e);
+    let disk = |name: &'static str, work: Box<dyn FnOnce() -> Result<(), String> + Send>| async move {
+        step(name, blocking(Pool::Disk, work)).await.map_err(failed(name))
+    };
+    {
+        let (facts, parts, id) = (facts.clone(), parts.clone(), id.clone());
+        disk("container.facts", Box::new(move || remember(&facts, &parts.layout, &id).map_err(text))).await?;
+    }
+    {
+        let (parts, id, layers) = (parts.clone(), id.clone(), work.image.layers.clone());
+        let mount = move || {
+            let rootfs = parts.layout.rootfs(&id);
+            bundle::make(&parts.layout.bundle(&id), &rootfs).map_err(text)?;
+            parts.snapshots.mount(id.as_str(), &layers, &rootfs).map_err(|e| e.to_string())
+        };
+        disk("container.rootfs", Box::new(mount)).await?;
+    }
+    {
+        let (parts, id) = (parts.clone(), id.clone());
+        let write = move || bundle::write_spec(&parts.layout.bundle(&id), &spec).map_err(text);
+        disk("container.spec", Box::new(write)).await?;
+    }
+    let created = parts.layout.container_created(&id);
+    disk("container.created", Box::new(move || store::replace(&created, b"").map_err(text))).await?;
+    drop((work.pin, work.lease));
+    Ok(())
+}
+
+fn text(error: io::Error) -> String {
+    error.to_string()
+}
+
+fn remember(facts: &ContainerFacts, layout: &Layout, id: &ContainerId) -> io::Result<()> {
+    store::make_dir(&layout.container(id))?;
+    store::sync_dir(&layout.containers())?;
+    store::replace_json(&layout.container_facts(id), facts)
+}
+
+fn spec(
+    facts: &ContainerFacts,
+    work: &CreateWork,
+    layout: &Layout,
+    parts: &Parts,
+    id: &ContainerId,
+) -> Result<serde_json::Value, SpecError> {
+    let Ok(sandbox) = SandboxId::parse(&facts.sandbox_id) else { return Err(SpecError::NoCommand) };
+    let cgroups: &Cgroups = &parts.cgroups;
+    generate(&SpecInputs {
+        container: facts,
+        sandbox: &work.sandbox,
+        image: &work.defaults,
+        files: PodFiles {
+            hosts: &layout.hosts(&sandbox),
+            hostname: &layout.hostname(&sandbox),
+            resolv_conf: &layout.resolv_conf(&sandbox),
+            shm: &layout.shm(&sandbox),
+            net: &layout.net_pin(&sandbox),
+            ipc: &layout.ipc_pin(&sandbox),
+            uts: &layout.uts_pin(&sandbox),
+        },
+        rootfs: &layout.rootfs(id),
+        cgroups_path: &cgroups.spec_path(&facts.cgroup_parent, id),
+        host: &parts.host,
+    })
+}

@@ -1,0 +1,101 @@
+//! What can go wrong with a container, in words for its user.
+//!
+//! Never: a gRPC code; that is `cri::error`'s.
+
+use crate::{ids::Ambiguous, oci::UnknownHandler, oci::spec::SpecError};
+
+/// Why something with a container failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ContainerError {
+    /// No such id.
+    #[error("there is no container {0}")]
+    NotFound(String),
+    /// More than one.
+    #[error(transparent)]
+    Ambiguous(#[from] Ambiguous),
+    /// The handler is not configured.
+    #[error(transparent)]
+    Handler(#[from] UnknownHandler),
+    /// The wish cannot be fulfilled.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// A signal nobody knows.
+    #[error("{0:?} is no signal")]
+    UnknownSignal(String),
+    /// Another one has this name and differs.
+    #[error(
+        "a container named {name} (attempt {attempt}) is in the sandbox already as {id}, made from another configuration; remove it first"
+    )]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The attempt.
+        attempt: u32,
+        /// Whose it is.
+        id: String,
+    },
+    /// Not from this state.
+    #[error("container {id} is {state}: it cannot be {what}")]
+    State {
+        /// The container.
+        id: String,
+        /// Its state.
+        state: &'static str,
+        /// What was asked.
+        what: &'static str,
+    },
+    /// A step of a procedure failed.
+    #[error("container {id}: {step} failed: {message}")]
+    Step {
+        /// The container.
+        id: String,
+        /// The step's name.
+        step: &'static str,
+        /// Why.
+        message: String,
+    },
+    /// The runtime could not start it; its own words.
+    #[error("container {id} could not be started: {message}")]
+    Start {
+        /// The container.
+        id: String,
+        /// The runtime's words.
+        message: String,
+    },
+    /// It did not die.
+    #[error("container {id} cannot be killed: {message}")]
+    Unkillable {
+        /// The container.
+        id: String,
+        /// What is known.
+        message: String,
+    },
+    /// Its shim gave no answer.
+    #[error("container {id}: {message}")]
+    Shim {
+        /// The container.
+        id: String,
+        /// Why.
+        message: String,
+    },
+    /// Something is left of it.
+    #[error("container {id} could not be removed whole: {what}")]
+    Left {
+        /// The container.
+        id: String,
+        /// What, and why.
+        what: String,
+    },
+}
+
+impl ContainerError {
+    /// A step's failure.
+    pub(super) fn step(id: &str, step: &'static str, error: impl ToString) -> Self {
+        Self::Step { id: id.to_owned(), step, message: error.to_string() }
+    }
+
+    /// A shim's silence or refusal.
+    pub(super) fn shim(id: &str, error: impl ToString) -> Self {
+        Self::Shim { id: id.to_owned(), message: error.to_string() }
+    }
+}

@@ -1,0 +1,173 @@
+//! What was asked of a container: checked, resolved, immutable, on disk before anything else of it exists (I3).
+//!
+//! Owns: the domain's words for one workload. Never: protobuf; `cri::convert` makes these.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sandbox::Sharing;
+
+/// Version of the facts' form. A reader refuses a higher one.
+pub const FACTS_VERSION: u32 = 1;
+
+/// The kubelet's name for a container; unique in its sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ContainerName {
+    /// Name in the pod's spec.
+    pub name: String,
+    /// How often it was made anew.
+    pub attempt: u32,
+}
+
+/// How mounts travel between host and container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Propagation {
+    /// They do not.
+    Private,
+    /// From the host into the container.
+    HostToContainer,
+    /// Both ways.
+    Bidirectional,
+}
+
+/// A bind mount that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Absolute path inside.
+    pub container_path: String,
+    /// Absolute path on the host, as given.
+    pub host_path: String,
+    /// Without writing.
+    pub readonly: bool,
+    /// How mounts travel.
+    pub propagation: Propagation,
+}
+
+/// Limits; zero or empty: none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// Microseconds of a CPU period.
+    pub cpu_period: i64,
+    /// Microseconds of CPU time in a period.
+    pub cpu_quota: i64,
+    /// Relative weight, v1 scale.
+    pub cpu_shares: i64,
+    /// Bytes.
+    pub memory_limit: i64,
+    /// Bytes of memory and swap together.
+    pub memory_swap_limit: i64,
+    /// -1000 to 1000.
+    pub oom_score_adj: i64,
+    /// List of CPUs, as in `0-3,5`.
+    pub cpuset_cpus: String,
+    /// List of memory nodes.
+    pub cpuset_mems: String,
+}
+
+/// Who the process is and what it may do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Security {
+    /// User that was asked for; `None`: the image's.
+    pub run_as_user: Option<u32>,
+    /// Group that was asked for; `None`: the image's, else 0.
+    pub run_as_group: Option<u32>,
+    /// Further groups.
+    pub supplemental_groups: Vec<u32>,
+    /// Capabilities to add to the default ones, without `CAP_`; `ALL` is a name too.
+    pub add_capabilities: Vec<String>,
+    /// Capabilities to drop.
+    pub drop_capabilities: Vec<String>,
+    /// The root file system cannot be written.
+    pub readonly_rootfs: bool,
+    /// No process inside can gain privileges by executing a file.
+    pub no_new_privs: bool,
+    /// Paths hidden from the container.
+    pub masked_paths: Vec<String>,
+    /// Paths it cannot write.
+    pub readonly_paths: Vec<String>,
+    /// The PID namespace: its own or the host's.
+    pub pid: Sharing,
+}
+
+/// What a container is to be, as checked from the request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerConfig {
+    /// The kubelet's name for it.
+    pub name: ContainerName,
+    /// The image as the request names it.
+    pub image: String,
+    /// The image as the user named it; may be empty.
+    pub user_specified_image: String,
+    /// In place of the image's entry point; may be empty.
+    pub command: Vec<String>,
+    /// In place of the image's command; may be empty.
+    pub args: Vec<String>,
+    /// Absolute; empty: the image's.
+    pub working_dir: String,
+    /// Over those of the image.
+    pub envs: Vec<(String, String)>,
+    /// Bind mounts.
+    pub mounts: Vec<Mount>,
+    /// Labels, for the kubelet.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations, for the kubelet.
+    pub annotations: BTreeMap<String, String>,
+    /// The log below the sandbox's log folder; may be empty.
+    pub log_path: String,
+    /// Keep stdin open.
+    pub stdin: bool,
+    /// Close it after the first client.
+    pub stdin_once: bool,
+    /// A pseudo terminal.
+    pub tty: bool,
+    /// Limits.
+    pub resources: Resources,
+    /// Who it is.
+    pub security: Security,
+    /// A signal that overrides the image's; `None`: the image's, else SIGTERM.
+    pub stop_signal: Option<String>,
+}
+
+/// The user of the first process, resolved.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Further groups.
+    pub additional_gids: Vec<u32>,
+}
+
+/// A container on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerFacts {
+    /// [`FACTS_VERSION`] of the writer.
+    pub version: u32,
+    /// Its id.
+    pub id: String,
+    /// Its sandbox.
+    pub sandbox_id: String,
+    /// What was asked.
+    pub config: ContainerConfig,
+    /// The runtime's name, resolved.
+    pub runtime: String,
+    /// Parent of its cgroup, resolved.
+    pub cgroup_parent: String,
+    /// The image's id.
+    pub image_id: String,
+    /// What `imageID` shows: a repository digest, else the id.
+    pub image_ref: String,
+    /// The image's name for people: never empty.
+    pub image_name: String,
+    /// Absolute path of the log; empty: none.
+    pub log_path: String,
+    /// The first process's user.
+    pub user: User,
+    /// Signal number that asks it to stop.
+    pub stop_signal: u8,
+    /// Nanoseconds since the epoch.
+    pub created_at: i64,
+}

@@ -1,0 +1,76 @@
+//! The kill procedure: through the shim, else past it.
+//!
+//! Runs after an explicit stop or removal only. Owns: the order of means. Never: a grace period.
+
+use std::sync::Arc;
+
+use protocol::ids::ContainerId;
+use tokio::sync::watch;
+
+use super::{ContainerError, ContainerFacts, Parts, View, lifecycle::Event, lost, owner::Ending};
+use crate::{
+    limits,
+    shims::{ShimLink, dismiss_by_force},
+    steps::step,
+    tasks::{Pool, blocking},
+};
+
+pub(super) async fn kill(
+    facts: Arc<ContainerFacts>,
+    parts: Arc<Parts>,
+    link: Option<ShimLink>,
+    mut view: watch::Receiver<View>,
+) -> Ending {
+    let Ok(id) = ContainerId::parse(&facts.id) else { return Ending::of(Event::KillOver) };
+    let asked = match link {
+        Some(link) => step("container.kill", link.kill(limits::SHIM_RECOVER)).await.is_ok(),
+        None => false,
+    };
+    if !asked {
+        past_the_shim(&facts, &parts, &id).await;
+    }
+    if ended(&mut view).await {
+        return Ending::nothing();
+    }
+    // The shim was told and nothing came of it; or it cannot be told. Once more, without it.
+    let empty = {
+        past_the_shim(&facts, &parts, &id).await;
+        let (parts, facts, id) = (parts.clone(), facts.clone(), id.clone());
+        blocking(Pool::Disk, move || parts.cgroups.is_empty(&facts.cgroup_parent, &id)).await
+    };
+    let unkillable = |message: String| {
+        let error = ContainerError::Unkillable { id: facts.id.clone(), message };
+        Ending::failed(Event::KillOver, error)
+    };
+    if !empty {
+        let after = limits::KILL_WAIT;
+        return unkillable(format!("processes are left {after:?} after SIGKILL (in the kernel, or frozen)"));
+    }
+    let run_dir = parts.layout.run_dir(&id);
+    if let Err(error) = blocking(Pool::Disk, move || dismiss_by_force(&run_dir)).await {
+        return unkillable(format!("its processes are gone, but its shim does not leave: {error}"));
+    }
+    // The watcher sees the free lock and records the loss, unless the shim did better.
+    if ended(&mut view).await {
+        return Ending::nothing();
+    }
+    match lost::record_lost(&facts, &parts, "its shim did not answer and was killed").await {
+        Ok(record) => Ending::exited(record),
+        Err(error) => unkillable(error.to_string()),
+    }
+}
+
+async fn ended(view: &mut watch::Receiver<View>) -> bool {
+    tokio::time::timeout(limits::KILL_WAIT, view.wait_for(|view| view.exit.is_some())).await.is_ok()
+}
+
+async fn past_the_shim(facts: &Arc<ContainerFacts>, parts: &Arc<Parts>, id: &ContainerId) {
+    let (facts, parts, id) = (facts.clone(), parts.clone(), id.clone());
+    let kill = blocking(Pool::Disk, move || {
+        let killed = parts.cgroups.kill(&facts.cgroup_parent, &id);
+        if let Err(error) = killed {
+            tracing::warn!(id = %facts.id, %error, "the container's cgroup cannot be killed");
+        }
+    });
+    step("container.kill_cgroup", kill).await;
+}

@@ -1,0 +1,65 @@
+//! A container whose end nobody saw: kill what is left, and say so.
+//!
+//! Owns: the record of a loss. Never: invents a success.
+
+use std::{io, sync::Arc};
+
+use protocol::{
+    exit_record::{ExitRecord, ExitStatus},
+    ids::ContainerId,
+};
+
+use super::{ContainerFacts, Parts};
+use crate::{
+    clock::now_nanos,
+    shims::read_exit_record,
+    steps::step,
+    store,
+    sys::lock::{TryLock, try_lock},
+    tasks::{Pool, blocking},
+};
+
+/// Kills what remains in the container's cgroup and writes the record, holding the run directory's lock. An
+/// exit record that is there after all wins.
+pub async fn record_lost(
+    facts: &Arc<ContainerFacts>,
+    parts: &Arc<Parts>,
+    why: &str,
+) -> io::Result<ExitRecord> {
+    write(facts, parts, ExitStatus::Lost, why).await
+}
+
+/// As [`record_lost`], for one that never had a process.
+pub(super) async fn record_never_started(
+    facts: &Arc<ContainerFacts>,
+    parts: &Arc<Parts>,
+) -> io::Result<ExitRecord> {
+    write(facts, parts, ExitStatus::NeverStarted, "it was stopped before it was started").await
+}
+
+async fn write(
+    facts: &Arc<ContainerFacts>,
+    parts: &Arc<Parts>,
+    status: ExitStatus,
+    why: &str,
+) -> io::Result<ExitRecord> {
+    let (facts, parts, message) = (facts.clone(), parts.clone(), why.to_owned());
+    let work = move || {
+        let id = ContainerId::parse(&facts.id).map_err(io::Error::other)?;
+        let run_dir = parts.layout.run_dir(&id);
+        store::make_dir(run_dir.path())?;
+        let owner = format!("taffrail daemon {}", std::process::id());
+        let _held = match try_lock(&run_dir.lock(), &owner)? {
+            TryLock::Held(lock) => lock,
+            TryLock::Busy(_) => return Err(io::Error::other("a shim lives after all")),
+        };
+        if let Some(record) = read_exit_record(&parts.layout.exit_record(&id))? {
+            return Ok(record);
+        }
+        parts.cgroups.kill(&facts.cgroup_parent, &id)?;
+        let record = ExitRecord { status, at: now_nanos(), started_at: 0, oom_kills: 0, message };
+        store::replace(&parts.layout.exit_record(&id), &record.encode())?;
+        Ok(record)
+    };
+    step("container.lost", blocking(Pool::Disk, work)).await
+}

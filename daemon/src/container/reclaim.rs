@@ -1,0 +1,124 @@
+//! The reclaim procedure: gives back whatever a container holds, whole or half-made, from its id alone (I4).
+//!
+//! Collects errors and goes on; the facts' folder goes last, so an unfinished reclaim is found again. Never:
+//! needs to know how far the making came.
+
+use std::{path::Path, process::Stdio, sync::Arc};
+
+use protocol::{ids::ContainerId, shim::Command};
+
+use super::{ContainerError, ContainerFacts, Parts, lifecycle::Event, owner::Ending};
+use crate::{
+    limits,
+    shims::{ShimLink, dismiss_by_force},
+    steps::step,
+    store,
+    sys::lock,
+    tasks::{Pool, blocking},
+};
+
+pub(super) async fn reclaim(facts: Arc<ContainerFacts>, parts: Arc<Parts>) -> Ending {
+    let Ok(id) = ContainerId::parse(&facts.id) else { return Ending::of(Event::ReclaimDone) };
+    let mut errors = Vec::new();
+    errors.extend(step("container.dismiss", dismiss(&facts, &parts, &id)).await.err());
+    errors.extend(step("container.delete", delete(&facts, &parts, &id)).await.err());
+    let work = {
+        let (facts, parts) = (facts.clone(), parts.clone());
+        move || dismantle(&facts, &parts, &id, errors)
+    };
+    let errors = step("container.dismantle", blocking(Pool::Disk, work)).await;
+    if errors.is_empty() {
+        return Ending::of(Event::ReclaimDone);
+    }
+    let what = errors.join("; ");
+    Ending::failed(Event::ReclaimFailed, ContainerError::Left { id: facts.id.clone(), what })
+}
+
+/// Sends the shim away; one that still has a container kills it first.
+async fn dismiss(facts: &Arc<ContainerFacts>, parts: &Arc<Parts>, id: &ContainerId) -> Result<(), String> {
+    let run_dir = parts.layout.run_dir(id);
+    if lock::is_free(&run_dir.lock()).unwrap_or(false) {
+        return Ok(());
+    }
+    if let Ok(link) = ShimLink::connect(&run_dir, limits::SHIM_RECOVER).await {
+        if link.dismiss().await.is_ok() {
+            return Ok(());
+        }
+        tracing::warn!(id = %facts.id, "a shim is sent away while its container lives");
+        drop(link.kill(limits::SHIM_ANSWER).await);
+        let mut sequence = 0;
+        let exited = async {
+            while let Ok(state) = link.next_state(sequence).await {
+                sequence = state.sequence;
+                if !state.exit_record.is_empty() {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(limits::KILL_WAIT, exited).await.is_ok() && link.dismiss().await.is_ok() {
+            return Ok(());
+        }
+    }
+    blocking(Pool::Disk, move || dismiss_by_force(&run_dir)).await.map_err(|e| format!("shim: {e}"))
+}
+
+/// The runtime's delete, where the runtime knows the container.
+async fn delete(facts: &ContainerFacts, parts: &Parts, id: &ContainerId) -> Result<(), String> {
+    let runtime = parts.handlers.get(&facts.runtime).map_err(|e| e.to_string())?;
+    if !runtime.root().join(id.as_str()).exists() {
+        return Ok(());
+    }
+    let run_dir = parts.layout.run_dir(id);
+    store::make_dir(run_dir.path()).map_err(|e| format!("run directory: {e}"))?;
+    run(runtime.delete(&run_dir, id)).await
+}
+
+async fn run(command: Command) -> Result<(), String> {
+    let child = tokio::process::Command::new(&command.program)
+        .args(&command.args)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|e| format!("{} cannot be run: {e}", command.program))?;
+    match tokio::time::timeout(limits::RUNTIME_DELETE, child.wait_with_output()).await {
+        Ok(Ok(output)) if output.status.success() => Ok(()),
+        Ok(Ok(output)) => {
+            let words = output.stderr.get(..limits::RUNTIME_STDERR_MAX).unwrap_or(&output.stderr);
+            Err(format!("the runtime's delete: {} {}", output.status, String::from_utf8_lossy(words).trim()))
+        }
+        Ok(Err(error)) => Err(format!("the runtime's delete: {error}")),
+        Err(_) => Err(format!("the runtime's delete did not end within {:?}", limits::RUNTIME_DELETE)),
+    }
+}
+
+/// What needs no process: cgroups, root file system, folders. With errors before it, the facts stay.
+fn dismantle(
+    facts: &ContainerFacts,
+    parts: &Parts,
+    id: &ContainerId,
+    mut errors: Vec<String>,
+) -> Vec<String> {
+    let layout = &parts.layout;
+    let mut note = |what: &str, result: Result<(), String>| {
+        errors.extend(result.err().map(|e| format!("{what}: {e}")));
+    };
+    let io = |result: std::io::Result<()>| result.map_err(|e| e.to_string());
+    note("cgroups", io(parts.cgroups.kill(&facts.cgroup_parent, id)));
+    note("cgroups", io(parts.cgroups.remove(&facts.cgroup_parent, id)));
+    let released = parts.snapshots.release(id.as_str(), &layout.rootfs(id));
+    let mounted = released.is_err();
+    note("root file system", released.map_err(|e| e.to_string()));
+    if !mounted {
+        // Never through a mount that is still there.
+        note("bundle", io(store::remove_dir(&layout.bundle(id))));
+    }
+    note("run directory", io(store::remove_dir(Path::new(layout.run_dir(id).path()))));
+    if errors.is_empty() {
+        errors.extend(store::remove_dir(&layout.container(id)).err().map(|e| format!("facts: {e}")));
+    }
+    errors
+}

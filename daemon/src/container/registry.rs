@@ -1,0 +1,134 @@
+//! All containers by id and by name.
+//!
+//! Owns: the two maps, derived and in memory only. Never: holds its lock across a wait.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{
+    Adopted, Container, ContainerError, ContainerFacts, ContainerName, NewContainer, Parts, View,
+    lifecycle::State,
+};
+use crate::ids;
+
+type Key = (String, ContainerName);
+
+#[derive(Debug, Default)]
+struct Maps {
+    by_id: HashMap<String, Container>,
+    by_name: HashMap<Key, String>,
+}
+
+/// The registry.
+#[derive(Debug, Clone)]
+pub struct Containers {
+    parts: Arc<Parts>,
+    /// Protects the maps alone; sections of a few lines.
+    maps: Arc<Mutex<Maps>>,
+}
+
+fn key(facts: &ContainerFacts) -> Key {
+    (facts.sandbox_id.clone(), facts.config.name.clone())
+}
+
+impl Containers {
+    /// An empty registry.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts), maps: Arc::default() }
+    }
+
+    fn maps(&self) -> MutexGuard<'_, Maps> {
+        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What they are made of.
+    pub fn parts(&self) -> &Arc<Parts> {
+        &self.parts
+    }
+
+    /// Creates a container, or joins the one of this name that is being made or was made from the same wish.
+    pub async fn create(&self, new: NewContainer) -> Result<Container, ContainerError> {
+        self.parts.handlers.get(&new.facts.runtime)?;
+        let container = self.find_or_make(new)?;
+        container.await_created().await?;
+        Ok(container)
+    }
+
+    fn find_or_make(&self, new: NewContainer) -> Result<Container, ContainerError> {
+        let mut maps = self.maps();
+        if let Some(there) = maps.by_name.get(&key(&new.facts)).and_then(|id| maps.by_id.get(id)) {
+            let begun = there.view().state > State::Created;
+            if there.facts.config == new.facts.config && !begun {
+                return Ok(there.clone());
+            }
+            return Err(ContainerError::NameTaken {
+                name: new.facts.config.name.name.clone(),
+                attempt: new.facts.config.name.attempt,
+                id: there.facts.id.clone(),
+            });
+        }
+        let (facts, work) = new.split();
+        Ok(self.insert(&mut maps, facts, Adopted::New(work)))
+    }
+
+    fn insert(&self, maps: &mut Maps, facts: ContainerFacts, adopted: Adopted) -> Container {
+        let (id, key) = (facts.id.clone(), key(&facts));
+        // What is only there to be reclaimed has no name any more: a retry makes its own.
+        let named = !matches!(adopted, Adopted::HalfMade);
+        let container = Container::spawn(facts, adopted, self.parts.clone(), self.clone());
+        if named {
+            maps.by_name.insert(key, id.clone());
+        }
+        maps.by_id.insert(id, container.clone());
+        container
+    }
+
+    /// Takes in a container found on disk at start.
+    pub fn adopt(&self, facts: ContainerFacts, adopted: Adopted) -> Container {
+        let mut maps = self.maps();
+        self.insert(&mut maps, facts, adopted)
+    }
+
+    /// Lets the name be used again; what is half-made goes on being reclaimed by its id.
+    pub(super) fn free_name(&self, facts: &ContainerFacts) {
+        let mut maps = self.maps();
+        if maps.by_name.get(&key(facts)) == Some(&facts.id) {
+            maps.by_name.remove(&key(facts));
+        }
+    }
+
+    /// Forgets one that is gone.
+    pub(super) fn forget(&self, facts: &ContainerFacts) {
+        self.free_name(facts);
+        self.maps().by_id.remove(&facts.id);
+    }
+
+    /// The container of an id or of a unique beginning of one; only those that have been made whole.
+    pub fn find(&self, wanted: &str) -> Result<Option<Container>, ContainerError> {
+        let maps = self.maps();
+        let visible = maps.by_id.values().filter(|c| c.view().visible).map(|c| c.facts.id.as_str());
+        Ok(ids::resolve(visible, wanted)?.and_then(|id| maps.by_id.get(id).cloned()))
+    }
+
+    /// As [`Self::find`], where it must be there.
+    pub fn get(&self, wanted: &str) -> Result<Container, ContainerError> {
+        self.find(wanted)?.ok_or_else(|| ContainerError::NotFound(wanted.to_owned()))
+    }
+
+    /// All that have been made whole, with their views.
+    pub fn list(&self) -> Vec<(Container, View)> {
+        let all: Vec<Container> = self.maps().by_id.values().cloned().collect();
+        let viewed = all.into_iter().map(|container| {
+            let view = container.view();
+            (container, view)
+        });
+        viewed.filter(|(_, view)| view.visible).collect()
+    }
+
+    /// All of a sandbox, half-made ones included.
+    pub fn of_sandbox(&self, sandbox_id: &str) -> Vec<Container> {
+        self.maps().by_id.values().filter(|c| c.facts.sandbox_id == sandbox_id).cloned().collect()
+    }
+}

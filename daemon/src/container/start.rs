@@ -1,0 +1,170 @@
+//! The start procedure: a shim, then the runtime's create, then its start.
+//!
+//! Owns: the order of steps. Never: policy; how a start failed stands in the exit record, which the shim writes.
+
+use std::sync::Arc;
+
+use protocol::{
+    exit_record::{ExitRecord, ExitStatus},
+    ids::ContainerId,
+    shim::{self, LaunchRequest, Phase},
+};
+
+use super::{ContainerError, ContainerFacts, Parts, lifecycle::Event, owner::Ending};
+use crate::{
+    clock::now_nanos,
+    sandbox::Sharing,
+    shims::{LinkError, ShimLink, read_exit_record},
+    steps::step,
+    store,
+    tasks::{Pool, blocking},
+};
+
+pub(super) async fn start(facts: Arc<ContainerFacts>, parts: Arc<Parts>) -> Ending {
+    match launch(&facts, &parts).await {
+        Ok(link) => finish(&facts, &parts, link).await,
+        Err(error) => failed(&facts, &parts, None, error).await,
+    }
+}
+
+/// Goes on with a start that a former daemon began: the shim knows how far it came.
+pub(super) async fn resume(facts: Arc<ContainerFacts>, parts: Arc<Parts>, link: ShimLink) -> Ending {
+    finish(&facts, &parts, link).await
+}
+
+async fn launch(facts: &Arc<ContainerFacts>, parts: &Arc<Parts>) -> Result<ShimLink, ContainerError> {
+    let id = ContainerId::parse(&facts.id).map_err(|e| ContainerError::step(&facts.id, "id", e))?;
+    let request = request(facts, parts, &id)?;
+    {
+        let (parts, id, log) = (parts.clone(), id.clone(), facts.log_path.clone());
+        let prepare = move || {
+            store::make_dir(parts.layout.run_dir(&id).path())?;
+            if let Some(folder) = std::path::Path::new(&log).parent().filter(|_| !log.is_empty()) {
+                std::fs::create_dir_all(folder)?;
+            }
+            store::replace(&parts.layout.container_launched(&id), b"")
+        };
+        step("container.launched", blocking(Pool::Disk, prepare))
+            .await
+            .map_err(|e| ContainerError::step(&facts.id, "container.launched", e))?;
+    }
+    let newborn = step("shim.newborn", parts.shims.newborn()).await;
+    let link = newborn.map_err(|e| ContainerError::shim(&facts.id, e))?.link;
+    // The connection by which it was born ends with this value; the container's own goes on.
+    let answer = step("runtime.create", link.launch(request)).await;
+    match answer.map_err(|e| ContainerError::shim(&facts.id, e))?.failure.into_option() {
+        None => Ok(link),
+        Some(failure) => Err(start_error(facts, &failure)),
+    }
+}
+
+fn start_error(facts: &ContainerFacts, failure: &shim::Failure) -> ContainerError {
+    let message = if failure.timed_out {
+        format!("the runtime's {} did not end in time and was killed: {}", failure.step, failure.message)
+    } else {
+        format!("the runtime's {} failed: {}", failure.step, failure.message)
+    };
+    ContainerError::Start { id: facts.id.clone(), message }
+}
+
+async fn finish(facts: &Arc<ContainerFacts>, parts: &Arc<Parts>, link: ShimLink) -> Ending {
+    match go_on(facts, &link).await {
+        Ok(state) => Ending::running(link, &state),
+        Err(error) => failed(facts, parts, Some(link), error).await,
+    }
+}
+
+/// Waits for create, asks for start, and says what became of it.
+pub(super) async fn go_on(facts: &ContainerFacts, link: &ShimLink) -> Result<shim::State, ContainerError> {
+    let gone = |e: LinkError| ContainerError::shim(&facts.id, e);
+    let mut state = link.state(crate::limits::SHIM_ANSWER).await.map_err(gone)?;
+    loop {
+        match state.phase.enum_value_or_default() {
+            Phase::CREATED => {
+                let answer = step("runtime.start", link.start()).await.map_err(gone)?;
+                if let Some(failure) = answer.failure.into_option() {
+                    return Err(start_error(facts, &failure));
+                }
+                return link.state(crate::limits::SHIM_ANSWER).await.map_err(gone);
+            }
+            Phase::RUNNING | Phase::DRAINING => return Ok(state),
+            Phase::EXITED => return ended(facts, state),
+            Phase::PHASE_UNSPECIFIED | Phase::BORN | Phase::CREATING | Phase::STARTING => {
+                state = link.next_state(state.sequence).await.map_err(gone)?;
+            }
+        }
+    }
+}
+
+/// Ended already: as a program that ran, or as one that never did.
+fn ended(facts: &ContainerFacts, state: shim::State) -> Result<shim::State, ContainerError> {
+    match ExitRecord::decode(&state.exit_record) {
+        Ok(ExitRecord { status: ExitStatus::StartFailed, message, .. }) => {
+            Err(ContainerError::Start { id: facts.id.clone(), message })
+        }
+        _ => Ok(state),
+    }
+}
+
+/// Sees to it that there is an exit record, whoever failed, and sends the shim away.
+async fn failed(
+    facts: &Arc<ContainerFacts>,
+    parts: &Arc<Parts>,
+    link: Option<ShimLink>,
+    error: ContainerError,
+) -> Ending {
+    if let Some(link) = link {
+        // It refuses while something lives; then the removal of the container sees to it.
+        drop(link.dismiss().await);
+    }
+    let mut ending = Ending::failed(Event::StartFailed, error.clone());
+    let Ok(id) = ContainerId::parse(&facts.id) else { return ending };
+    let message = match &error {
+        ContainerError::Start { message, .. } => message.clone(),
+        other => other.to_string(),
+    };
+    let record = ExitRecord {
+        status: ExitStatus::StartFailed,
+        at: now_nanos(),
+        started_at: 0,
+        oom_kills: 0,
+        message: protocol::exit_record::cut(&message).to_owned(),
+    };
+    let path = parts.layout.exit_record(&id);
+    let written = blocking(Pool::Disk, move || {
+        if let Some(there) = read_exit_record(&path)? {
+            return Ok(there);
+        }
+        store::replace(&path, &record.encode()).map(|()| record)
+    });
+    match written.await {
+        Ok(record) => ending.exit = Some(record),
+        Err(error) => tracing::error!(id = %facts.id, %error, "the exit record cannot be written"),
+    }
+    ending
+}
+
+fn request(
+    facts: &ContainerFacts,
+    parts: &Parts,
+    id: &ContainerId,
+) -> Result<LaunchRequest, ContainerError> {
+    let runtime = parts.handlers.get(&facts.runtime)?;
+    let run_dir = parts.layout.run_dir(id);
+    let text = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
+    let mut request = LaunchRequest::new();
+    request.container_id = facts.id.clone();
+    request.run_dir = text(run_dir.path().to_owned());
+    request.exit_record = text(parts.layout.exit_record(id));
+    let config = &facts.config;
+    request.create = Some(runtime.create(&run_dir, &parts.layout.bundle(id), id, config.tty)).into();
+    request.start = Some(runtime.start(&run_dir, id)).into();
+    request.undo = Some(runtime.delete(&run_dir, id)).into();
+    request.log_path = facts.log_path.clone();
+    request.terminal = config.tty;
+    request.stdin = config.stdin;
+    request.stdin_once = config.stdin_once;
+    request.kill_leftovers = config.security.pid == Sharing::Node;
+    request.cgroups = Some(parts.cgroups.for_shim(&facts.cgroup_parent, id)).into();
+    Ok(request)
+}

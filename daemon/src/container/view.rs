@@ -1,0 +1,42 @@
+//! What everyone may see of a container: a snapshot its owner publishes.
+//!
+//! Never: changes by itself.
+
+use protocol::exit_record::ExitRecord;
+
+use super::lifecycle::State;
+use crate::shims::ShimLink;
+
+/// A container as it is now.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// Where it is in its life.
+    pub state: State,
+    /// It was made whole once: it shows in lists until it is gone.
+    pub visible: bool,
+    /// When its program was started, in nanoseconds since the epoch; 0: not yet.
+    pub started_at: i64,
+    /// Its init process's id, to show; 0: none.
+    pub init_pid: i32,
+    /// Its shim.
+    pub link: Option<ShimLink>,
+    /// How it ended.
+    pub exit: Option<ExitRecord>,
+}
+
+impl View {
+    /// The state in a word, for messages.
+    pub fn word(&self) -> &'static str {
+        match self.state {
+            State::Creating => "being created",
+            State::Created => "created",
+            State::Starting => "being started",
+            State::Running => "running",
+            State::Stopping => "being stopped",
+            State::Unknown => "in an unknown state (its shim does not answer)",
+            State::Exited => "exited",
+            State::Reclaiming => "being removed",
+            State::Gone => "gone",
+        }
+    }
+}

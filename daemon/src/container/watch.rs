@@ -1,0 +1,122 @@
+//! Follows one shim: its exit, its silence, its return. A broken connection is made anew; only a free lock
+//! without an exit record means that the end was missed.
+//!
+//! Owns: the news an owner gets of its shim. Never: kills anything that may still be supervised.
+
+use std::sync::Arc;
+
+use protocol::{
+    exit_record::ExitRecord,
+    ids::ContainerId,
+    shim::{Phase, State},
+};
+
+use super::{ContainerFacts, Parts, lost, start};
+use crate::{
+    limits,
+    shims::{Condition, ShimLink, inspect},
+};
+
+/// What an owner hears of its shim.
+#[derive(Debug)]
+pub(super) enum News {
+    /// The container has ended; the record is on disk.
+    Exited(ExitRecord),
+    /// It does not answer.
+    Silent,
+    /// It answers again.
+    Back(ShimLink),
+}
+
+/// Follows until the exit; `tell` is false when nobody listens any more.
+pub(super) async fn watch<T>(
+    facts: Arc<ContainerFacts>,
+    parts: Arc<Parts>,
+    mut link: Option<ShimLink>,
+    tell: impl Fn(News) -> T,
+) where
+    T: Future<Output = bool>,
+{
+    let Ok(id) = ContainerId::parse(&facts.id) else { return };
+    let mut silent = link.is_none();
+    loop {
+        if let Some(link) = link.take()
+            && let Some(record) = until_exit(&link).await
+        {
+            // The record is on disk and we have it: the shim is not needed any more.
+            if let Err(error) = link.dismiss().await {
+                tracing::debug!(id = %facts.id, %error, "the shim does not leave");
+            }
+            tell(News::Exited(record)).await;
+            return;
+        }
+        let run_dir = parts.layout.run_dir(&id);
+        match inspect(&run_dir, &parts.layout.exit_record(&id)).await {
+            Ok(Condition::Alive(again, state)) => {
+                if silent && !has_started(&state) {
+                    // The daemon that began this start died before it ended: it goes on.
+                    if let Err(error) = start::go_on(&facts, &again).await {
+                        tracing::warn!(id = %facts.id, %error, "a start that was begun failed");
+                    }
+                }
+                // Told even when it was never silent: the old connection is dead for everyone.
+                if !tell(News::Back(again.clone())).await {
+                    return;
+                }
+                silent = false;
+                link = Some(again);
+            }
+            Ok(Condition::Exited(record)) => {
+                tell(News::Exited(record)).await;
+                return;
+            }
+            Ok(Condition::Lost) => match lost::record_lost(&facts, &parts, "its shim was killed").await {
+                Ok(record) => {
+                    tell(News::Exited(record)).await;
+                    return;
+                }
+                Err(error) => tracing::error!(id = %facts.id, %error, "a loss cannot be recorded"),
+            },
+            Ok(Condition::Silent) => {
+                if !silent && !tell(News::Silent).await {
+                    return;
+                }
+                silent = true;
+            }
+            Err(error) => tracing::error!(id = %facts.id, %error, "the shim cannot be looked at"),
+        }
+        if link.is_none() {
+            tokio::time::sleep(limits::SHIM_RETRY).await;
+        }
+    }
+}
+
+fn has_started(state: &State) -> bool {
+    match state.phase.enum_value_or_default() {
+        Phase::RUNNING | Phase::DRAINING | Phase::EXITED => true,
+        Phase::PHASE_UNSPECIFIED | Phase::BORN | Phase::CREATING | Phase::CREATED | Phase::STARTING => false,
+    }
+}
+
+/// Waits for the exit; `None`: the connection broke.
+async fn until_exit(link: &ShimLink) -> Option<ExitRecord> {
+    let mut state = State::new();
+    loop {
+        state = match link.next_state(state.sequence).await {
+            Ok(state) => state,
+            Err(error) => {
+                tracing::debug!(%error, "the connection to a shim ended");
+                return None;
+            }
+        };
+        if state.phase.enum_value_or_default() == Phase::EXITED {
+            match ExitRecord::decode(&state.exit_record) {
+                Ok(record) => return Some(record),
+                Err(error) => {
+                    tracing::error!(%error, "a shim told a damaged exit record");
+                    return None;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Attach: not implemented yet.
+//!
+//! Never: answers success for what was not done.
+
+use tonic::Status;
+
+pub(in crate::cri) fn handle() -> Status {
+    Status::unimplemented("Attach is not implemented yet. Read the log instead.")
+}

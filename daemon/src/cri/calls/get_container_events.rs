@@ -1,0 +1,9 @@
+//! GetContainerEvents: not implemented yet.
+//!
+//! Never: answers success for what was not done.
+
+use tonic::Status;
+
+pub(in crate::cri) fn handle() -> Status {
+    Status::unimplemented("GetContainerEvents is not implemented yet. Ask ListContainers.")
+}

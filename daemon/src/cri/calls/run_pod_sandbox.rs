@@ -1,0 +1,20 @@
+//! RunPodSandbox: makes a pod's environment; a retry joins the one in flight or gets its result.
+//!
+//! Never: a second sandbox of the same name.
+
+use cri_api::v1;
+use tonic::Status;
+
+use crate::{
+    cri::{convert::sandbox_config, error},
+    sandbox::Sandboxes,
+};
+
+pub(in crate::cri) async fn handle(
+    sandboxes: &Sandboxes,
+    request: v1::RunPodSandboxRequest,
+) -> Result<v1::RunPodSandboxResponse, Status> {
+    let config = sandbox_config(request.config.as_ref(), &request.runtime_handler)?;
+    let sandbox = sandboxes.run(config).await.map_err(error::sandbox)?;
+    Ok(v1::RunPodSandboxResponse { pod_sandbox_id: sandbox.facts.id.clone() })
+}

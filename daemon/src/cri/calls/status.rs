@@ -1,0 +1,61 @@
+//! Status: is the runtime ready, is the network, which handlers are there.
+//!
+//! Never: a condition that is not true.
+
+use std::collections::HashMap;
+
+use cri_api::v1;
+
+use crate::{cri::Identity, oci::Handlers};
+
+pub(in crate::cri) fn handle(
+    identity: &Identity,
+    handlers: &Handlers,
+    request: v1::StatusRequest,
+) -> v1::StatusResponse {
+    let runtime = match handlers.default_is_there() {
+        Ok(()) => condition("RuntimeReady", true, "", ""),
+        Err(name) => condition(
+            "RuntimeReady",
+            false,
+            "DefaultRuntimeMissing",
+            &format!("the default runtime {name} is not installed, or runtimes.{name}.path is wrong"),
+        ),
+    };
+    let network = condition(
+        "NetworkReady",
+        false,
+        "LoopbackOnly",
+        "pods on their own network have loopback only in this version; pods on the host's network work",
+    );
+    let handler = |name: &str| v1::RuntimeHandler {
+        name: name.to_owned(),
+        features: Some(v1::RuntimeHandlerFeatures::default()),
+    };
+    let mut info = HashMap::new();
+    if request.verbose {
+        let config = serde_json::json!({
+            "sandboxImage": "",
+            "stateDir": identity.state,
+            "rootDir": identity.root,
+            "instance": identity.instance,
+        });
+        info.insert("config".to_owned(), config.to_string());
+    }
+    v1::StatusResponse {
+        status: Some(v1::RuntimeStatus { conditions: vec![runtime, network] }),
+        info,
+        // The one without a name is the default.
+        runtime_handlers: std::iter::once("").chain(handlers.names()).map(handler).collect(),
+        features: Some(v1::RuntimeFeatures::default()),
+    }
+}
+
+fn condition(kind: &str, status: bool, reason: &str, message: &str) -> v1::RuntimeCondition {
+    v1::RuntimeCondition {
+        r#type: kind.to_owned(),
+        status,
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+    }
+}

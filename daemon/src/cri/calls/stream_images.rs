@@ -1,0 +1,9 @@
+//! StreamImages: not implemented yet.
+//!
+//! Never: answers success for what was not done.
+
+use tonic::Status;
+
+pub(in crate::cri) fn handle() -> Status {
+    Status::unimplemented("StreamImages is not implemented yet. Ask ListImages.")
+}

@@ -1,0 +1,86 @@
+//! Every bound of the daemon, each with its reason.
+//!
+//! Owns: numbers. Never: logic.
+
+use std::time::Duration;
+
+/// Largest state file read, in bytes: a pod spec is at most 1 MiB in etcd, and JSON may double it.
+pub const STATE_FILE_MAX: u64 = 8 << 20;
+
+/// Largest gRPC message, both ways, in bytes: what the kubelet's own client allows; tonic's default is 4 MiB.
+pub const GRPC_MESSAGE_MAX: usize = 16 << 20;
+
+/// Messages that may wait in an owner's inbox. A handful of callers per container is usual; a sender waits.
+pub const INBOX: usize = 64;
+
+/// Blocking file-system work at a time; more only queues in the kernel.
+pub const DISK_POOL: usize = 16;
+
+/// Runtime commands (delete) at a time: each is a Go program that takes a core for some milliseconds.
+pub const RUNTIME_POOL: usize = 8;
+
+/// Image imports at a time.
+pub const IMPORT_POOL: usize = 2;
+
+/// ExecSync output kept per stream, in bytes; the rest is read and thrown away (CVE-2022-1708).
+pub const EXEC_OUTPUT_MAX: usize = 16 << 20;
+
+/// Both streams of an ExecSync together, so that the answer stays below [`GRPC_MESSAGE_MAX`].
+pub const EXEC_ANSWER_MAX: usize = GRPC_MESSAGE_MAX - 4096;
+
+/// ExecSync calls at a time per daemon: each holds up to 2 x 16 MiB.
+pub const EXEC_SYNC_POOL: usize = 64;
+
+/// How long ExecSync reads on after the command ended while a grandchild holds the pipes (containerd #2823).
+pub const EXEC_DRAIN: Duration = Duration::from_millis(200);
+
+/// How long the daemon waits for a shim's word past an exec's own deadline, before it calls the shim stuck.
+pub const EXEC_SHIM_GRACE: Duration = Duration::from_secs(10);
+
+/// How long a shim may take for an answer that needs no runtime (Hello, Signal, ReopenLog). Loaded hosts have
+/// seen 5 s passed by healthy shims (containerd #3355); no container is killed when this passes.
+pub const SHIM_ANSWER: Duration = Duration::from_secs(10);
+
+/// How long a shim may take for Hello while the daemon starts. One that is late is asked again later.
+pub const SHIM_RECOVER: Duration = Duration::from_secs(2);
+
+/// Between two attempts to reach a shim that holds its lock but does not answer.
+pub const SHIM_RETRY: Duration = Duration::from_secs(2);
+
+/// How long a runtime's create or start may take before it is killed. A loaded host needs seconds; a hung
+/// runtime must not outlive the kubelet's own two minutes.
+pub const RUNTIME_COMMAND: Duration = Duration::from_secs(60);
+
+/// How long a runtime's delete may take.
+pub const RUNTIME_DELETE: Duration = Duration::from_secs(30);
+
+/// How much of a runtime's stderr is kept for an error message, in bytes.
+pub const RUNTIME_STDERR_MAX: usize = 4096;
+
+/// After SIGKILL: how long until a container that is still there is reported as one that cannot be killed.
+pub const KILL_WAIT: Duration = Duration::from_secs(10);
+
+/// Longest grace period taken from a request, in seconds: a day; beyond it is a mistake in units.
+pub const GRACE_MAX: i64 = 86_400;
+
+/// On SIGTERM: how long calls in flight may go on. The whole stop must end within 5 s.
+pub const SHUTDOWN_DRAIN: Duration = Duration::from_secs(3);
+
+/// Longest name, namespace, uid, handler or label key taken from a request, in bytes. Kubernetes' own are at
+/// most 253 and 317.
+pub const NAME_MAX: usize = 512;
+
+/// Longest path taken from a request, in bytes: the kernel's PATH_MAX.
+pub const PATH_MAX: usize = 4096;
+
+/// Most mounts, environment entries or arguments of one container.
+pub const LIST_MAX: usize = 65_536;
+
+/// How long the pin program may take to make a pod's namespaces.
+pub const PIN: Duration = Duration::from_secs(20);
+
+/// Shims made ahead: one start finds its shim ready and in its cgroup, the next is made in the background.
+pub const STANDBY_SHIMS: usize = 2;
+
+const _: () = assert!(EXEC_ANSWER_MAX < GRPC_MESSAGE_MAX);
+const _: () = assert!(SHIM_RECOVER.as_millis() < SHIM_ANSWER.as_millis());

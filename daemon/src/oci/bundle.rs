@@ -1,0 +1,27 @@
+//! The folder a runtime is given: config.json beside the mount point of the root file system.
+//!
+//! Owns: the bundle's form on disk. Never: what stands in the spec. Blocking.
+
+use std::{io, path::Path};
+
+use serde_json::Value;
+
+use crate::store;
+
+/// Makes the folder and the mount point.
+pub fn make(bundle: &Path, rootfs: &Path) -> io::Result<()> {
+    store::make_dir(bundle)?;
+    store::make_dir(rootfs)
+}
+
+/// Writes config.json. It is made anew after a reboot, so it need not be synced.
+pub fn write_spec(bundle: &Path, spec: &Value) -> io::Result<()> {
+    use std::{fs::OpenOptions, io::Write, os::unix::fs::OpenOptionsExt};
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(bundle.join("config.json"))?;
+    file.write_all(&serde_json::to_vec(spec).map_err(io::Error::other)?)
+}

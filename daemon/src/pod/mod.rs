@@ -1,0 +1,21 @@
+//! What spans a sandbox and its containers: stop, remove, recovery.
+//!
+//! Owns: their order. Never: the state of either; it asks their owners.
+
+pub mod recover;
+mod remove;
+mod stop;
+
+pub use remove::remove;
+pub use stop::stop;
+
+/// Why a pod could not be stopped or removed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PodError {
+    /// Its sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] crate::sandbox::SandboxError),
+    /// One of its containers.
+    #[error(transparent)]
+    Container(#[from] crate::container::ContainerError),
+}

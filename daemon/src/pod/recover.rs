@@ -1,0 +1,178 @@
+//! Recovery: every sandbox and container from disk and shims, before the socket opens.
+//!
+//! Two questions per container: does its shim answer, and is there an exit record? Owns: what a former
+//! daemon's leavings mean. Never: kills what may still be supervised.
+
+use std::{io, path::Path, sync::Arc};
+
+use protocol::{
+    exit_record::ExitRecord,
+    ids::{ContainerId, SandboxId},
+    shim::Phase,
+};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    container::{self, Adopted, ContainerFacts, Containers, record_lost},
+    layout::Layout,
+    sandbox::{self, SandboxFacts, Sandboxes, lifecycle::State},
+    shims::{Condition, inspect, read_exit_record},
+    steps::reach,
+    store, tasks,
+};
+
+/// What was found.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// Sandboxes.
+    pub sandboxes: usize,
+    /// Containers.
+    pub containers: usize,
+}
+
+/// Takes everything in. An entry that cannot be read is reported and left alone.
+pub async fn recover(
+    layout: &Layout,
+    sandboxes: &Sandboxes,
+    containers: &Containers,
+    boot_id: &str,
+) -> io::Result<Found> {
+    reach("recover.begin");
+    let mut found = Found::default();
+    for name in store::names(&layout.sandboxes())? {
+        let Some((id, facts)) = entry(&name, SandboxId::parse, |id| layout.sandbox_facts(id), |id| layout.sandbox(id))
+        else {
+            continue;
+        };
+        let facts: SandboxFacts = facts;
+        let state = sandbox_state(layout, &id, &facts, boot_id);
+        tracing::debug!(%id, ?state, "sandbox found");
+        sandboxes.adopt(facts, state);
+        found.sandboxes += 1;
+    }
+    let mut looks = Vec::new();
+    for name in store::names(&layout.containers())? {
+        let Some((id, facts)) =
+            entry(&name, ContainerId::parse, |id| layout.container_facts(id), |id| layout.container(id))
+        else {
+            continue;
+        };
+        let facts: Arc<ContainerFacts> = Arc::new(facts);
+        let (layout, containers, boot_id) = (layout.clone(), containers.clone(), boot_id.to_owned());
+        let rebooted = sandbox_boot(sandboxes, &facts.sandbox_id).is_some_and(|boot| boot != boot_id);
+        looks.push(tasks::spawn("recovery of a container", async move {
+            let adopted = condition(&layout, &containers, &id, &facts, rebooted).await?;
+            tracing::debug!(%id, ?adopted, "container found");
+            containers.adopt(ContainerFacts::clone(&facts), adopted);
+            Ok::<_, io::Error>(())
+        }));
+    }
+    for look in looks {
+        match look.await {
+            Ok(Ok(())) => found.containers += 1,
+            Ok(Err(error)) => tracing::error!(%error, "a container cannot be recovered and is left alone"),
+            Err(error) => tracing::error!(%error, "the recovery of a container failed"),
+        }
+    }
+    Ok(found)
+}
+
+/// Reads one folder's facts. A folder without facts was made a moment before a crash and holds nothing.
+fn entry<I, F: DeserializeOwned>(
+    name: &str,
+    parse: impl Fn(&str) -> Result<I, protocol::ids::BadId>,
+    facts: impl Fn(&I) -> std::path::PathBuf,
+    folder: impl Fn(&I) -> std::path::PathBuf,
+) -> Option<(I, F)> {
+    let Ok(id) = parse(name) else {
+        tracing::warn!(name, "a strange name in the store is left alone");
+        return None;
+    };
+    match store::read_json(&facts(&id)) {
+        Ok(Some(facts)) => Some((id, facts)),
+        Ok(None) => {
+            if let Err(error) = store::remove_dir(&folder(&id)) {
+                tracing::warn!(name, %error, "an empty folder cannot be removed");
+            }
+            None
+        }
+        Err(error) => {
+            tracing::error!(name, %error, "facts cannot be read and are left alone");
+            None
+        }
+    }
+}
+
+fn sandbox_state(layout: &Layout, id: &SandboxId, facts: &SandboxFacts, boot_id: &str) -> State {
+    if !layout.sandbox_ready(id).exists() {
+        return State::Reclaiming;
+    }
+    let pinned = facts.config.network == sandbox::Sharing::Node || layout.net_pin(id).exists();
+    if layout.sandbox_stopped(id).exists() || facts.boot_id != boot_id || !pinned {
+        return State::NotReady;
+    }
+    State::Ready
+}
+
+fn sandbox_boot(sandboxes: &Sandboxes, id: &str) -> Option<String> {
+    sandboxes.find(id).ok().flatten().map(|sandbox| sandbox.facts.boot_id.clone())
+}
+
+async fn condition(
+    layout: &Layout,
+    containers: &Containers,
+    id: &ContainerId,
+    facts: &Arc<ContainerFacts>,
+    rebooted: bool,
+) -> io::Result<Adopted> {
+    if !layout.container_created(id).exists() {
+        return Ok(Adopted::HalfMade);
+    }
+    if let Some(record) = read_exit_record(&layout.exit_record(id))?
+        && !layout.container_launched(id).exists()
+    {
+        return Ok(Adopted::Exited(record));
+    }
+    if rebooted {
+        return lost(facts, containers.parts(), "the host was restarted").await;
+    }
+    let run_dir = layout.run_dir(id);
+    let launched = layout.container_launched(id).exists();
+    if !launched {
+        return Ok(Adopted::Created);
+    }
+    Ok(match inspect(&run_dir, &layout.exit_record(id)).await? {
+        Condition::Alive(link, state) => match state.phase.enum_value_or_default() {
+            Phase::EXITED => match ExitRecord::decode(&state.exit_record) {
+                Ok(record) => {
+                    drop(link.dismiss().await);
+                    Adopted::Exited(record)
+                }
+                Err(error) => return Err(io::Error::other(error)),
+            },
+            Phase::RUNNING | Phase::DRAINING => Adopted::Running(link, Box::new(state)),
+            Phase::PHASE_UNSPECIFIED
+            | Phase::BORN
+            | Phase::CREATING
+            | Phase::CREATED
+            | Phase::STARTING => Adopted::Starting(link),
+        },
+        Condition::Exited(record) => Adopted::Exited(record),
+        Condition::Silent => Adopted::Silent,
+        // The daemon died before the shim was told anything: no shim has ever written here.
+        Condition::Lost if !exists(&run_dir.status()) => Adopted::Created,
+        Condition::Lost => return lost(facts, containers.parts(), "its shim was killed").await,
+    })
+}
+
+fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+async fn lost(
+    facts: &Arc<ContainerFacts>,
+    parts: &Arc<container::Parts>,
+    why: &str,
+) -> io::Result<Adopted> {
+    record_lost(facts, parts, why).await.map(Adopted::Exited)
+}

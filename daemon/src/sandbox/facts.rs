@@ -1,0 +1,94 @@
+//! What was asked of a sandbox: checked, immutable, on disk before anything else of it exists (I3).
+//!
+//! Owns: the domain's words for a pod's environment. Never: protobuf; `cri::convert` makes these.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the facts' form. A reader refuses a higher one.
+pub const FACTS_VERSION: u32 = 1;
+
+/// The kubelet's name for a sandbox; unique on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SandboxName {
+    /// Name of the pod.
+    pub name: String,
+    /// The pod's Kubernetes namespace.
+    pub namespace: String,
+    /// The pod's uid.
+    pub uid: String,
+    /// How often the sandbox was made anew.
+    pub attempt: u32,
+}
+
+impl std::fmt::Display for SandboxName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{} (uid {}, attempt {})", self.namespace, self.name, self.uid, self.attempt)
+    }
+}
+
+/// Whose namespace of a kind a pod uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sharing {
+    /// One for the pod.
+    Pod,
+    /// One for each container.
+    Container,
+    /// The host's.
+    Node,
+}
+
+/// Name resolution of a pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dns {
+    /// Name servers.
+    pub servers: Vec<String>,
+    /// Search domains.
+    pub searches: Vec<String>,
+    /// Options.
+    pub options: Vec<String>,
+}
+
+/// What a sandbox is to be, as checked from the request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxConfig {
+    /// The kubelet's name for it.
+    pub name: SandboxName,
+    /// Host name inside; empty on the host's network.
+    pub hostname: String,
+    /// Folder of the containers' logs; may be empty.
+    pub log_directory: String,
+    /// Labels, for the kubelet.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations, for the kubelet.
+    pub annotations: BTreeMap<String, String>,
+    /// The handler asked for; empty: the default.
+    pub handler: String,
+    /// Name resolution; `None`: the host's.
+    pub dns: Option<Dns>,
+    /// The network namespace: the pod's or the host's.
+    pub network: Sharing,
+    /// The PID namespace: each container's or the host's.
+    pub pid: Sharing,
+    /// The IPC namespace: the pod's or the host's.
+    pub ipc: Sharing,
+    /// Parent of the containers' cgroups; empty: the daemon's default.
+    pub cgroup_parent: String,
+}
+
+/// A sandbox on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxFacts {
+    /// [`FACTS_VERSION`] of the writer.
+    pub version: u32,
+    /// Its id.
+    pub id: String,
+    /// What was asked.
+    pub config: SandboxConfig,
+    /// Nanoseconds since the epoch.
+    pub created_at: i64,
+    /// The boot in which it was made: in another one its namespaces are gone.
+    pub boot_id: String,
+}

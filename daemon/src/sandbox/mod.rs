@@ -1,0 +1,37 @@
+//! Sandboxes: each has one owner task (I1); everyone else has a handle to ask and a view to read.
+//!
+//! Owns: a pod's environment. Never: knows of containers; what spans both is in `pod`.
+
+mod error;
+mod facts;
+pub mod lifecycle;
+mod owner;
+mod reclaim;
+mod registry;
+mod run;
+mod stop;
+
+use std::sync::Arc;
+
+pub use error::SandboxError;
+pub use facts::{Dns, FACTS_VERSION, SandboxConfig, SandboxFacts, SandboxName, Sharing};
+pub use owner::{Lease, Sandbox};
+pub use registry::Sandboxes;
+
+use crate::{layout::Layout, oci::Handlers, shims::Shims};
+
+/// What sandboxes are made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where everything is.
+    pub layout: Layout,
+    /// For the pin program.
+    pub shims: Arc<Shims>,
+    /// To refuse an unknown handler.
+    pub handlers: Handlers,
+    /// This boot.
+    pub boot_id: String,
+}
+
+#[cfg(test)]
+mod tests;

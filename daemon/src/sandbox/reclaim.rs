@@ -1,0 +1,38 @@
+//! The reclaim procedure: gives back whatever a sandbox holds, whole or half-made, from its id alone (I4).
+//!
+//! Collects errors and goes on; the facts' folder goes last, so an unfinished reclaim is found again. Never:
+//! needs to know how far the making came.
+
+use std::sync::Arc;
+
+use protocol::ids::SandboxId;
+
+use super::{Parts, SandboxError, SandboxFacts, lifecycle::Event, stop::take_down};
+use crate::{
+    steps::step,
+    store,
+    tasks::{Pool, blocking},
+};
+
+pub(super) async fn reclaim(facts: Arc<SandboxFacts>, parts: Arc<Parts>) -> (Event, Option<SandboxError>) {
+    let Ok(id) = SandboxId::parse(&facts.id) else { return (Event::ReclaimDone, None) };
+    let work = move || {
+        let mut errors = take_down(&parts, &id);
+        if errors.is_empty() {
+            let state = store::remove_dir(&parts.layout.sandbox_state(&id));
+            errors.extend(state.err().map(|e| format!("state folder: {e}")));
+        }
+        if errors.is_empty() {
+            let root = store::remove_dir(&parts.layout.sandbox(&id));
+            errors.extend(root.err().map(|e| format!("facts: {e}")));
+        }
+        errors
+    };
+    let errors = step("sandbox.reclaim", blocking(Pool::Disk, work)).await;
+    if errors.is_empty() {
+        (Event::ReclaimDone, None)
+    } else {
+        let left = SandboxError::Left { id: facts.id.clone(), what: errors.join("; ") };
+        (Event::ReclaimFailed, Some(left))
+    }
+}

@@ -1,0 +1,95 @@
+//! The run procedure: from a wish to a ready sandbox. It reads downward; what a failure leaves behind is
+//! `reclaim`'s.
+//!
+//! Owns: the order of steps. Never: policy, undoing.
+
+use std::{io, path::Path, sync::Arc};
+
+use protocol::ids::SandboxId;
+
+use super::{Parts, SandboxError, SandboxFacts, Sharing, lifecycle::Event};
+use crate::{
+    network, shims,
+    steps::step,
+    store, sys,
+    tasks::{Pool, blocking},
+};
+
+/// Size of a pod's /dev/shm in bytes: what other runtimes give; the pod's memory limit counts it.
+const SHM_BYTES: u64 = 64 << 20;
+
+pub(super) async fn run(facts: Arc<SandboxFacts>, parts: Arc<Parts>) -> (Event, Option<SandboxError>) {
+    match make(&facts, &parts).await {
+        Ok(()) => (Event::RunDone, None),
+        Err(error) => (Event::RunFailed, Some(error)),
+    }
+}
+
+async fn make(facts: &Arc<SandboxFacts>, parts: &Arc<Parts>) -> Result<(), SandboxError> {
+    let id = SandboxId::parse(&facts.id).map_err(|e| SandboxError::step(&facts.id, "id", e))?;
+    let disk = |name: &'static str, work: fn(&SandboxFacts, &Parts, &SandboxId) -> io::Result<()>| {
+        let (facts, parts, id) = (facts.clone(), parts.clone(), id.clone());
+        async move {
+            let done = step(name, blocking(Pool::Disk, { let facts = facts.clone(); move || work(&facts, &parts, &id) }));
+            done.await.map_err(|e| SandboxError::step(&facts.id, name, e))
+        }
+    };
+    disk("sandbox.facts", remember).await?;
+    disk("sandbox.files", write_files).await?;
+    let wishes = wishes(facts, parts, &id);
+    if !wishes.is_empty() {
+        let program = parts.shims.program().path();
+        let pinned = shims::pin_namespaces(&program, &wishes);
+        step("sandbox.namespaces", pinned)
+            .await
+            .map_err(|e| SandboxError::step(&facts.id, "sandbox.namespaces", e))?;
+    }
+    disk("sandbox.ready", |_, parts, id| store::replace(&parts.layout.sandbox_ready(id), b"")).await
+}
+
+fn remember(facts: &SandboxFacts, parts: &Parts, id: &SandboxId) -> io::Result<()> {
+    store::make_dir(&parts.layout.sandbox(id))?;
+    store::sync_dir(&parts.layout.sandboxes())?;
+    store::replace_json(&parts.layout.sandbox_facts(id), facts)
+}
+
+fn write_files(facts: &SandboxFacts, parts: &Parts, id: &SandboxId) -> io::Result<()> {
+    let layout = &parts.layout;
+    store::make_dir(&layout.sandbox_state(id))?;
+    let config = &facts.config;
+    file(&layout.hosts(id), &network::hosts(config)?)?;
+    file(&layout.hostname(id), &network::hostname(config)?)?;
+    file(&layout.resolv_conf(id), &network::resolv_conf(config)?)?;
+    if config.ipc != Sharing::Node {
+        store::make_dir(&layout.shm(id))?;
+        sys::mounts::shm(&layout.shm(id), SHM_BYTES)?;
+    }
+    if !config.log_directory.is_empty() {
+        std::fs::create_dir_all(&config.log_directory)?;
+    }
+    Ok(())
+}
+
+/// A file that every process of the pod may read. Gone after a reboot, so it is not synced.
+fn file(path: &Path, text: &str) -> io::Result<()> {
+    use std::{fs::OpenOptions, io::Write, os::unix::fs::OpenOptionsExt};
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+/// The pin program's lines.
+fn wishes(facts: &SandboxFacts, parts: &Parts, id: &SandboxId) -> String {
+    let mut lines = Vec::new();
+    let layout = &parts.layout;
+    if facts.config.network != Sharing::Node {
+        lines.push(format!("net={}", layout.net_pin(id).display()));
+        lines.push(format!("uts={}", layout.uts_pin(id).display()));
+        if !facts.config.hostname.is_empty() {
+            lines.push(format!("hostname={}", facts.config.hostname));
+        }
+    }
+    if facts.config.ipc != Sharing::Node {
+        lines.push(format!("ipc={}", layout.ipc_pin(id).display()));
+    }
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}

@@ -1,0 +1,88 @@
+//! What is left of a shim: does it answer, does it hold its lock, is there an exit record?
+//!
+//! Lost is not unknown: only a free lock without a record means that nobody saw the end. Owns: this question,
+//! and sending away a shim that does not answer. Never: kills a container.
+
+use std::{io, path::Path};
+
+use protocol::{
+    exit_record::ExitRecord, limits::RECORD_MAX, rundir::RunDir, shim, status_record::StatusRecord,
+};
+
+use super::{LinkError, ShimLink};
+use crate::{
+    limits, store,
+    sys::{lock, pidfd::PidFd},
+    tasks,
+};
+
+/// The condition of a container whose start was begun.
+#[derive(Debug)]
+pub enum Condition {
+    /// Its shim answers.
+    Alive(ShimLink, shim::State),
+    /// It has ended.
+    Exited(ExitRecord),
+    /// Its shim holds the lock and does not answer.
+    Silent,
+    /// Its shim is gone without a word.
+    Lost,
+}
+
+/// Looks. An error means that the question itself failed; the container is left alone.
+pub async fn inspect(run_dir: &RunDir, exit_record: &Path) -> io::Result<Condition> {
+    match reach(run_dir).await {
+        Ok((link, state)) => return Ok(Condition::Alive(link, state)),
+        Err(error) => tracing::debug!(%error, run_dir = %run_dir.path().display(), "no answer"),
+    }
+    let (lock_file, record) = (run_dir.lock(), exit_record.to_owned());
+    tasks::blocking(tasks::Pool::Disk, move || {
+        // The lock first: a shim that ends in between leaves its record before it frees the lock.
+        let free = lock::is_free(&lock_file)?;
+        Ok(match (read_exit_record(&record)?, free) {
+            (Some(record), _) => Condition::Exited(record),
+            (None, true) => Condition::Lost,
+            (None, false) => Condition::Silent,
+        })
+    })
+    .await
+}
+
+async fn reach(run_dir: &RunDir) -> Result<(ShimLink, shim::State), LinkError> {
+    let link = ShimLink::connect(run_dir, limits::SHIM_RECOVER).await?;
+    let state = link.state(limits::SHIM_RECOVER).await?;
+    Ok((link, state))
+}
+
+/// Reads an exit record; `None`: there is none, or one that is damaged and therefore says nothing.
+pub fn read_exit_record(path: &Path) -> io::Result<Option<ExitRecord>> {
+    let Some(bytes) = store::read(path)? else { return Ok(None) };
+    match ExitRecord::decode(bytes.get(..RECORD_MAX + 1).unwrap_or(&bytes)) {
+        Ok(record) => Ok(Some(record)),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "a damaged exit record is ignored");
+            Ok(None)
+        }
+    }
+}
+
+/// Kills a shim that does not answer, if one holds the lock. For an explicit stop or removal only. Blocking.
+pub fn dismiss_by_force(run_dir: &RunDir) -> io::Result<()> {
+    if lock::is_free(&run_dir.lock())? {
+        return Ok(());
+    }
+    let Some(bytes) = store::read(&run_dir.status())? else {
+        return Err(io::Error::other("a shim holds the lock but has left no status record"));
+    };
+    let status = StatusRecord::decode(&bytes).map_err(io::Error::other)?;
+    let Some(handle) = PidFd::open(status.shim_pid)? else { return Ok(()) };
+    // The number is true only while the lock is held; and it must be one of our programs.
+    let name = store::read(Path::new(&format!("/proc/{}/comm", status.shim_pid)))?.unwrap_or_default();
+    if lock::is_free(&run_dir.lock())? {
+        return Ok(());
+    }
+    if !name.starts_with(b"taffrail-shim") {
+        return Err(io::Error::other(format!("process {} is no shim", status.shim_pid)));
+    }
+    handle.kill()
+}

@@ -1,0 +1,12 @@
+//! Shims as the daemon sees them: newborn ones, the conversation with one, and what is left of a dead one.
+//!
+//! Only this module and the shim know the wire. Owns: starting and reaching shims. Never: what a container is;
+//! pids are shown, never signalled, but for a shim that must go.
+
+mod inspect;
+mod launch;
+mod link;
+
+pub use inspect::{Condition, dismiss_by_force, inspect, read_exit_record};
+pub use launch::{Newborn, Shims, pin_namespaces};
+pub use link::{LinkError, ShimLink};

@@ -1,0 +1,89 @@
+//! Small durable files with a single writer each: new file, sync, rename, sync of the folder.
+//!
+//! Owns: how daemon state reaches the disk. Never: what stands in it.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::limits::STATE_FILE_MAX;
+
+/// Name suffix of a file that is being written; whatever bears it after a crash is rubbish.
+pub const TEMPORARY: &str = ".new";
+
+/// Replaces (or makes) a file so that a reader, and the next boot, see all of the old or all of the new.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(TEMPORARY);
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_data()?;
+    fs::rename(&temporary, path)?;
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Makes a folder's entries durable.
+pub fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Makes a folder and its parents, mode 0700. Finds it there: fine.
+pub fn make_dir(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Replaces a file by a value's JSON.
+pub fn replace_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    replace(path, &serde_json::to_vec_pretty(value).map_err(io::Error::other)?)
+}
+
+/// Reads a file of at most [`STATE_FILE_MAX`] bytes; `None`: not there.
+pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let mut bytes = Vec::new();
+    file.take(STATE_FILE_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > STATE_FILE_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {STATE_FILE_MAX} bytes")));
+    }
+    Ok(Some(bytes))
+}
+
+/// Reads a value from a file's JSON; `None`: not there.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    let Some(bytes) = read(path)? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+}
+
+/// Removes a folder and what is in it. Finds it gone: fine.
+pub fn remove_dir(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Names of the entries of a folder that are UTF-8; a folder that is not there has none.
+pub fn names(path: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(e),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        if let Ok(name) = entry?.file_name().into_string() {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}

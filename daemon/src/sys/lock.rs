@@ -1,0 +1,60 @@
+//! Exclusive locks on files, held for as long as the value lives.
+//!
+//! `flock(2)`: bound to the open file, so a descriptor inherited by nobody frees it at death. Never: waits.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use nix::fcntl::{Flock, FlockArg};
+
+/// A held lock.
+#[derive(Debug)]
+pub struct Lock(#[allow(dead_code, reason = "held for its drop")] Flock<File>);
+
+/// What came of trying.
+#[derive(Debug)]
+pub enum TryLock {
+    /// It is ours now.
+    Held(Lock),
+    /// Somebody else holds it; the text is what the holder wrote into the file (its pid), if anything.
+    Busy(String),
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Tries to take the lock on this file and to write `owner` into it.
+pub fn try_lock(path: &Path, owner: &str) -> io::Result<TryLock> {
+    match Flock::lock(open(path)?, FlockArg::LockExclusiveNonblock) {
+        Ok(mut held) => {
+            held.set_len(0)?;
+            held.write_all(owner.as_bytes())?;
+            Ok(TryLock::Held(Lock(held)))
+        }
+        Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+            let mut text = String::new();
+            let _ = (&mut file).take(64).read_to_string(&mut text);
+            Ok(TryLock::Busy(text.trim().to_owned()))
+        }
+        Err((_, errno)) => Err(errno.into()),
+    }
+}
+
+/// Whether nobody holds the lock on this file. A file that is not there is held by nobody.
+pub fn is_free(path: &Path) -> io::Result<bool> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(e) => return Err(e),
+    };
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(_) => Ok(true),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(false),
+        Err((_, errno)) => Err(errno.into()),
+    }
+}

@@ -1,0 +1,9 @@
+//! The unsafe fence: raw system calls and raw descriptors live below here and nowhere else in the daemon.
+//!
+//! Never: policy.
+
+pub mod fd_socket;
+pub mod lock;
+pub mod mounts;
+pub mod pidfd;
+pub mod unpack;

@@ -1,0 +1,33 @@
+//! Killing a process by a handle that cannot come to mean another one.
+//!
+//! Never: signals by number.
+
+use std::{io, os::fd::OwnedFd};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+/// A handle to a process.
+#[derive(Debug)]
+pub struct PidFd(OwnedFd);
+
+impl PidFd {
+    /// Opens a handle; `None`: there is no such process. The caller must check, after opening, that it is the
+    /// process it means.
+    pub fn open(pid: i32) -> io::Result<Option<Self>> {
+        // Never the init of the host, nor a process group.
+        let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 1) else { return Ok(None) };
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(fd) => Ok(Some(Self(fd))),
+            Err(rustix::io::Errno::SRCH) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// SIGKILL. Finds it gone: fine.
+    pub fn kill(&self) -> io::Result<()> {
+        match pidfd_send_signal(&self.0, Signal::KILL) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}

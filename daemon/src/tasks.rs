@@ -1,0 +1,75 @@
+//! How work is started: every task has a name and an owner, blocking work runs in named, bounded pools.
+//!
+//! Owns: the only calls of `tokio::spawn` and `spawn_blocking`. Never: the work.
+
+use std::{future::Future, sync::LazyLock};
+
+use tokio::{sync::Semaphore, task::JoinHandle};
+use tracing::{Instrument, info_span};
+
+use crate::limits;
+
+/// A pool of threads for one kind of blocking work.
+#[derive(Debug, Clone, Copy)]
+pub enum Pool {
+    /// Small file-system work: records, mounts, folders.
+    Disk,
+    /// Commands of a runtime.
+    Runtime,
+    /// Unpacking of images.
+    Import,
+}
+
+static DISK: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::DISK_POOL));
+static RUNTIME: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::RUNTIME_POOL));
+static IMPORT: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::IMPORT_POOL));
+
+/// Starts a task that belongs to nobody who waits: it ends by itself.
+pub fn spawn<F>(name: &'static str, work: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    #[allow(clippy::disallowed_methods, reason = "the one home of spawn")]
+    tokio::spawn(work.instrument(info_span!("task", name)))
+}
+
+/// Runs work that goes on when the caller's future is dropped (I5), and gives its result to a caller that is
+/// still there. A panic of the work is the caller's panic.
+pub async fn outlive<F>(name: &'static str, work: F) -> F::Output
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    match spawn(name, work).await {
+        Ok(value) => value,
+        Err(e) => resume(e),
+    }
+}
+
+/// Runs blocking work in a pool. It runs to its end even when the caller's future is dropped.
+pub async fn blocking<T: Send + 'static>(pool: Pool, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let slots = match pool {
+        Pool::Disk => &*DISK,
+        Pool::Runtime => &*RUNTIME,
+        Pool::Import => &*IMPORT,
+    };
+    let slot = slots.acquire().await.expect("the pools' semaphores are never closed");
+    #[allow(clippy::disallowed_methods, reason = "the one home of spawn_blocking")]
+    let work = tokio::task::spawn_blocking(move || {
+        let value = work();
+        drop(slot);
+        value
+    });
+    match work.await {
+        Ok(value) => value,
+        Err(e) => resume(e),
+    }
+}
+
+fn resume<T>(error: tokio::task::JoinError) -> T {
+    match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(error) => unreachable!("tasks are never cancelled: {error}"),
+    }
+}
