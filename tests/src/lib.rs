@@ -1,1 +1,16 @@
-//! x
+//! The harness: what the tests of the real binaries have in common.
+//!
+//! Owns: a daemon's life in a test, the clients, the leak checker. Never: a test; those are in `it/`, one module
+//! for each feature.
+
+pub mod ask;
+pub mod client;
+pub mod cri_log;
+pub mod crictl;
+pub mod daemon;
+pub mod eventually;
+pub mod host;
+pub mod image_file;
+pub mod leaks;
+pub mod limits;
+pub mod nursery;

@@ -1,0 +1,363 @@
+//! A daemon under test: the real program with a root, a state folder and an instance of its own, so that several
+//! can run at once, below a nursery that sees all it leaves behind.
+//!
+//! When it is dropped the test is over: all pods are removed, the host is compared with what it was before the
+//! test, the daemon is stopped, and nothing may be left. Never: forgives a leak, unless the test failed already.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use cri_api::v1;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tempfile::TempDir;
+
+use crate::{
+    ask,
+    client::CriClient,
+    eventually::{eventually, within},
+    host, image_file,
+    leaks::{Places, Snapshot},
+    limits::{LOG_TAIL, SERVING, SOON, STOPPING},
+    nursery::Nursery,
+};
+
+/// How a daemon is to be started.
+#[derive(Debug, Default, Clone)]
+pub struct Options {
+    /// `--set` values, after the harness's own.
+    pub set: Vec<String>,
+    /// Environment.
+    pub environment: Vec<(String, String)>,
+}
+
+/// A running daemon and all that is its own.
+#[derive(Debug)]
+pub struct Daemon {
+    folder: TempDir,
+    nursery: Nursery,
+    options: Options,
+    pid: Option<u32>,
+    /// How much of the log belongs to earlier starts.
+    log_seen: usize,
+    places: Places,
+    baseline: Option<Snapshot>,
+    client: CriClient,
+}
+
+impl Daemon {
+    /// Starts one with defaults and imports the demo image. `None`: this host cannot; the test is skipped.
+    pub fn start() -> Option<Self> {
+        Self::start_with(Options::default())
+    }
+
+    /// The same with options.
+    pub fn start_with(options: Options) -> Option<Self> {
+        if !host::can_run_containers() {
+            return None;
+        }
+        let mut daemon = Self::empty(options);
+        daemon.launch();
+        let demo = daemon.path("demo.tar");
+        image_file::write_demo(&demo).expect("the demo image can be written");
+        daemon.import(&demo);
+        daemon.settle();
+        Some(daemon)
+    }
+
+    /// Everything but the process.
+    pub fn empty(options: Options) -> Self {
+        // Short: paths of sockets below it must fit 108 bytes in the clients.
+        let folder = tempfile::Builder::new().prefix("tt.").tempdir_in("/tmp").expect("/tmp can be written");
+        let path = folder.path().to_owned();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let instance = format!("tt-{}", name.trim_start_matches("tt.").to_lowercase());
+        let files = vec![path.join("root"), path.join("state"), path.join("netns")];
+        Self {
+            nursery: Nursery::new(),
+            options,
+            pid: None,
+            log_seen: 0,
+            places: Places { folder: path.clone(), files, instance },
+            baseline: None,
+            client: CriClient::new(&path.join("state/taffrail.sock")),
+            folder,
+        }
+    }
+
+    /// From now on this is what the host must look like at the end.
+    pub fn settle(&mut self) {
+        self.baseline = Some(Snapshot::take(&self.places, &self.nursery, self.pid));
+    }
+
+    /// A path below the test's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The gRPC socket.
+    pub fn socket(&self) -> PathBuf {
+        self.path("state/taffrail.sock")
+    }
+
+    /// Its process; fails the test where there is none.
+    pub fn pid(&self) -> u32 {
+        self.pid.expect("the daemon runs")
+    }
+
+    /// The client of its socket.
+    pub fn client(&self) -> &CriClient {
+        &self.client
+    }
+
+    /// Name of this daemon among those of the host.
+    pub fn instance(&self) -> &str {
+        &self.places.instance
+    }
+
+    /// What lives below the daemon and its past selves.
+    pub fn nursery(&self) -> &Nursery {
+        &self.nursery
+    }
+
+    /// The command line of `taffrail serve` for this daemon.
+    pub fn command(&self) -> Vec<String> {
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        let mut words = vec![text(host::taffrail()), "serve".to_owned()];
+        words.extend([
+            "--root".to_owned(),
+            text(self.path("root")),
+            "--state".to_owned(),
+            text(self.path("state")),
+        ]);
+        // Nothing of the host's own configuration.
+        words.extend(["--config-dir".to_owned(), text(self.path("config.d"))]);
+        let own = [
+            format!("netns_dir={}", text(self.path("netns"))),
+            format!("instance={}", self.places.instance),
+            "log.target=stderr".to_owned(),
+        ];
+        for setting in own.iter().chain(&self.options.set) {
+            words.extend(["--set".to_owned(), setting.clone()]);
+        }
+        words
+    }
+
+    /// Starts the process and waits until it serves.
+    pub fn launch(&mut self) {
+        self.log_seen = self.log().len();
+        let pid = self.spawn();
+        eventually(SERVING, "the line `serving unix://`", || {
+            if let Some(code) = self.nursery.ended(pid) {
+                panic!("the daemon ended with {code} before it served:\n{}", self.log_tail());
+            }
+            self.log().get(self.log_seen..)?.contains("serving unix://").then_some(())
+        });
+    }
+
+    /// Starts the process and does not wait.
+    pub fn spawn(&mut self) -> u32 {
+        let command = self.command();
+        let log = self.path("daemon.log");
+        let pid = self.nursery.start(&log, &self.options.environment, &command);
+        let pid = pid.unwrap_or_else(|e| panic!("{}: {e}", command.join(" ")));
+        self.pid = Some(pid);
+        pid
+    }
+
+    /// SIGKILL, and its end.
+    pub fn kill9(&mut self) {
+        self.signal(Signal::SIGKILL);
+        assert_eq!(self.wait(SOON), 137, "the daemon died of SIGKILL");
+    }
+
+    /// SIGTERM: it must end with 0 in five seconds.
+    pub fn stop(&mut self) {
+        self.signal(Signal::SIGTERM);
+        let code = self.wait(STOPPING);
+        assert_eq!(code, 0, "exit code at SIGTERM:\n{}", self.log_tail());
+    }
+
+    /// kill -9 and a new start.
+    pub fn restart(&mut self) {
+        self.kill9();
+        self.launch();
+    }
+
+    /// Sends a signal to the daemon's process.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid().cast_signed()), signal).expect("the daemon can be signalled");
+    }
+
+    fn wait(&mut self, deadline: std::time::Duration) -> i32 {
+        let pid = self.pid();
+        let code = eventually(deadline, "the daemon's end", || self.nursery.ended(pid));
+        self.pid = None;
+        code
+    }
+
+    /// All that it has written to stderr.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("daemon.log")).unwrap_or_default()
+    }
+
+    /// The last lines of it.
+    pub fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n")
+    }
+
+    /// Runs a client command of the program against this daemon.
+    pub fn cli(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(host::taffrail());
+        host::without_own_variables(&mut command);
+        command.args(args).env("TAFFRAIL_SOCKET", self.socket()).output().expect("taffrail can be run")
+    }
+
+    /// Imports an image file.
+    pub fn import(&self, file: &Path) {
+        let done = self.cli(&["image", "import", &file.to_string_lossy()]);
+        assert!(
+            done.status.success(),
+            "import of {}: {}{}",
+            file.display(),
+            String::from_utf8_lossy(&done.stderr),
+            self.log_tail()
+        );
+    }
+
+    /// Runs a pod of this name with the default handler.
+    pub fn run_pod(&self, name: &str) -> Pod {
+        let config = ask::pod(name, &self.path("logs"));
+        let answer =
+            self.client.run_pod_sandbox(ask::run(&config)).unwrap_or_else(|e| panic!("pod {name}: {e}"));
+        Pod { id: answer.pod_sandbox_id, config }
+    }
+
+    /// Creates a container in a pod.
+    pub fn create(&self, pod: &Pod, config: &v1::ContainerConfig) -> String {
+        let answer = self.client.create_container(ask::create(&pod.id, config, &pod.config));
+        answer.unwrap_or_else(|e| panic!("create: {e}")).container_id
+    }
+
+    /// Creates and starts a container of the demo image with these arguments.
+    pub fn run(&self, pod: &Pod, name: &str, args: &[&str]) -> String {
+        let id = self.create(pod, &ask::container(name, image_file::DEMO, args));
+        self.client.start_container(ask::start(&id)).unwrap_or_else(|e| panic!("start {name}: {e}"));
+        id
+    }
+
+    /// The status of a container.
+    pub fn status(&self, id: &str) -> v1::ContainerStatus {
+        let answer =
+            self.client.container_status(ask::status(id)).unwrap_or_else(|e| panic!("status of {id}: {e}"));
+        answer.status.expect("an answer has a status")
+    }
+
+    /// Waits until a container has exited.
+    pub fn exited(&self, id: &str) -> v1::ContainerStatus {
+        eventually(SOON, "the container's exit", || {
+            let status = self.status(id);
+            (status.state() == v1::ContainerState::ContainerExited).then_some(status)
+        })
+    }
+
+    /// Removes every pod.
+    pub fn remove_pods(&self) {
+        let list = self.client.list_pod_sandbox(v1::ListPodSandboxRequest::default());
+        for pod in list.expect("the pods can be listed").items {
+            self.client.stop_pod_sandbox(ask::stop_pod(&pod.id)).expect("a pod can be stopped");
+            self.client.remove_pod_sandbox(ask::remove_pod(&pod.id)).expect("a pod can be removed");
+        }
+    }
+
+    /// Compares the host with the baseline; waits for what is still on its way out.
+    pub fn check_leaks(&self) {
+        let Some(baseline) = &self.baseline else { return };
+        let mut last = None;
+        let clean = within(SOON, || {
+            last = Snapshot::take(&self.places, &self.nursery, self.pid).difference(baseline);
+            last.is_none().then_some(())
+        });
+        if let (None, Some(difference)) = (clean, last) {
+            panic!("leaked:\n{difference}\n{}", self.log_tail());
+        }
+    }
+
+    fn finish(&mut self) {
+        if self.pid.is_none() {
+            self.launch();
+        }
+        self.remove_pods();
+        self.check_leaks();
+        self.stop();
+        self.nothing_left();
+    }
+
+    /// With the daemon gone, the host has nothing of it but the files below its folder.
+    fn nothing_left(&self) {
+        let mut last = None;
+        let clean = within(SOON, || {
+            let now = Snapshot::take(&self.places, &self.nursery, None).without_files();
+            last = now.difference(&Snapshot::default());
+            last.is_none().then_some(())
+        });
+        if let (None, Some(difference)) = (clean, last) {
+            panic!("left on the host after the daemon's end:\n{difference}");
+        }
+    }
+
+    /// Takes away by force what a failed test left, so that the next one and the host are not hurt.
+    fn sweep(&mut self) {
+        self.nursery.close();
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+        let mut points: Vec<&Path> =
+            points.map(Path::new).filter(|point| point.starts_with(&self.places.folder)).collect();
+        points.reverse();
+        for point in points {
+            // Best effort: the test has failed already.
+            nix::mount::umount2(point, nix::mount::MntFlags::MNT_DETACH).ok();
+        }
+        for cgroup in Snapshot::cgroups(&self.places).iter().rev() {
+            fs::remove_dir(cgroup).ok();
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = format!("the daemon's log:\n{}\n", self.log_tail());
+            // Past the capture of libtest. stderr closed: nobody is there to read.
+            std::io::stderr().write_all(log.as_bytes()).ok();
+        } else if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.finish())) {
+            self.sweep();
+            std::panic::resume_unwind(panic);
+        }
+        self.sweep();
+    }
+}
+
+/// A pod that runs.
+#[derive(Debug, Clone)]
+pub struct Pod {
+    /// Its id.
+    pub id: String,
+    /// What was asked for.
+    pub config: v1::PodSandboxConfig,
+}
+
+impl Pod {
+    /// Path of a container's log.
+    pub fn log(&self, container: &str) -> PathBuf {
+        Path::new(&self.config.log_directory).join(format!("{container}.log"))
+    }
+}

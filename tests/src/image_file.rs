@@ -1,0 +1,100 @@
+//! Makes the good image files of the tests: `docker save` tars of one layer, from files of this host. Hostile
+//! ones are made elsewhere.
+//!
+//! Owns: the form of the tar. Never: an image of more than one layer.
+
+use std::{fs, io, path::Path};
+
+use sha2::{Digest, Sha256};
+
+/// Name of the image that holds the demo program.
+pub const DEMO: &str = "taffrail.test/demo:1";
+/// Name of the image made from Debian's busybox-static.
+pub const BUSYBOX: &str = "taffrail.test/busybox:1";
+
+/// Applets of busybox that tests call by name.
+const APPLETS: [&str; 14] =
+    ["sh", "ls", "cat", "echo", "sleep", "true", "false", "id", "ps", "top", "env", "grep", "touch", "mount"];
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn add(tar: &mut tar::Builder<Vec<u8>>, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(mode);
+    tar.append_data(&mut header, path, content)
+}
+
+fn add_folder(tar: &mut tar::Builder<Vec<u8>>, path: &str, mode: u32) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_size(0);
+    header.set_mode(mode);
+    tar.append_data(&mut header, path, io::empty())
+}
+
+fn add_link(tar: &mut tar::Builder<Vec<u8>>, path: &str, target: &str) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Link);
+    header.set_size(0);
+    header.set_mode(0o755);
+    tar.append_link(&mut header, path, target)
+}
+
+/// Writes an image of one layer. `config` is the OCI configuration's `config` object.
+pub fn write(file: &Path, name: &str, layer: &[u8], config: &serde_json::Value) -> io::Result<()> {
+    let config = serde_json::json!({
+        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        "os": "linux",
+        "config": config,
+        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", hex(layer))] },
+    })
+    .to_string();
+    let config_name = format!("{}.json", hex(config.as_bytes()));
+    let manifest =
+        serde_json::json!([{ "Config": config_name, "RepoTags": [name], "Layers": ["layer.tar"] }]);
+    let mut tar = tar::Builder::new(Vec::new());
+    add(&mut tar, &config_name, 0o644, config.as_bytes())?;
+    add(&mut tar, "layer.tar", 0o644, layer)?;
+    add(&mut tar, "manifest.json", 0o644, manifest.to_string().as_bytes())?;
+    put(file, &tar.into_inner()?)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's own file; nobody reads half of it")]
+fn put(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::write(file, bytes)
+}
+
+/// The image [`DEMO`]: `/demo` as its entrypoint.
+pub fn write_demo(file: &Path) -> io::Result<()> {
+    let mut layer = tar::Builder::new(Vec::new());
+    add(&mut layer, "demo", 0o755, &fs::read(crate::host::demo())?)?;
+    add_folder(&mut layer, "tmp", 0o1777)?;
+    write(
+        file,
+        DEMO,
+        &layer.into_inner()?,
+        &serde_json::json!({ "Entrypoint": ["/demo"], "Cmd": ["hello"], "Env": ["PATH=/"] }),
+    )
+}
+
+/// The image [`BUSYBOX`] from the host's static busybox; `None`: the host has none.
+pub fn write_busybox(file: &Path) -> Option<io::Result<()>> {
+    let busybox = crate::host::find("busybox")?;
+    let made = || {
+        let mut layer = tar::Builder::new(Vec::new());
+        for folder in ["bin", "etc", "tmp"] {
+            add_folder(&mut layer, folder, if folder == "tmp" { 0o1777 } else { 0o755 })?;
+        }
+        add(&mut layer, "bin/busybox", 0o755, &fs::read(&busybox)?)?;
+        for applet in APPLETS {
+            add_link(&mut layer, &format!("bin/{applet}"), "bin/busybox")?;
+        }
+        add(&mut layer, "etc/passwd", 0o644, b"root:x:0:0:root:/:/bin/sh\n")?;
+        let config = serde_json::json!({ "Cmd": ["/bin/sh"], "Env": ["PATH=/bin"] });
+        write(file, BUSYBOX, &layer.into_inner()?, &config)
+    };
+    Some(made())
+}

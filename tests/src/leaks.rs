@@ -1,0 +1,171 @@
+//! What a daemon has on the host, as lists that can be compared: before a test and after it they must be the same,
+//! and when the daemon has ended nothing may be left.
+//!
+//! Owns: what counts as a leak. Never: cleans up.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    limits::CGROUP_DEPTH,
+    nursery::{Nursery, processes},
+};
+
+/// Where to look.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The test's folder: root, state, network namespaces, everything below it is the daemon's.
+    pub folder: PathBuf,
+    /// Folders whose files are compared.
+    pub files: Vec<PathBuf>,
+    /// Name of the daemon among those of the host; cgroups of this name are its own.
+    pub instance: String,
+}
+
+/// The lists. Each is sorted, so that a difference can be said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Snapshot {
+    lists: BTreeMap<&'static str, BTreeSet<String>>,
+}
+
+/// What one snapshot has more and less than another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference(Vec<String>);
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl Snapshot {
+    /// Looks at the host. `daemon`: its process, whose descriptors are counted; `None`: it has ended.
+    pub fn take(places: &Places, nursery: &Nursery, daemon: Option<u32>) -> Self {
+        let mut lists = BTreeMap::new();
+        lists.insert("mount", mounts(&places.folder));
+        lists.insert("cgroup", cgroups(&places.instance));
+        lists.insert("process", below(nursery, daemon, places));
+        lists.insert("file", places.files.iter().flat_map(|folder| files(folder)).collect());
+        lists.insert("descriptor", daemon.map(descriptors).unwrap_or_default());
+        lists.insert("held network namespace", network_namespaces(nursery, daemon));
+        Self { lists }
+    }
+
+    /// What `self` has and `before` has not, or the other way round.
+    pub fn difference(&self, before: &Self) -> Option<Difference> {
+        let empty = BTreeSet::new();
+        let mut found = Vec::new();
+        for (kind, now) in &self.lists {
+            let then = before.lists.get(kind).unwrap_or(&empty);
+            found.extend(now.difference(then).map(|name| format!("{kind} left over: {name}")));
+            found.extend(then.difference(now).map(|name| format!("{kind} gone: {name}")));
+        }
+        (!found.is_empty()).then_some(Difference(found))
+    }
+
+    /// The cgroups of the instance, parents first.
+    pub fn cgroups(places: &Places) -> BTreeSet<String> {
+        cgroups(&places.instance)
+    }
+
+    /// Only the lists that must be empty when no daemon runs.
+    pub fn without_files(mut self) -> Self {
+        self.lists.remove("file");
+        self
+    }
+}
+
+/// Mount points below the folder, as this process sees them: the daemon shares its mount namespace with us.
+fn mounts(folder: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo can be read");
+    let points = text.lines().filter_map(|line| line.split(' ').nth(4));
+    points.filter(|point| Path::new(point).starts_with(folder)).map(str::to_owned).collect()
+}
+
+/// Cgroups of the instance, in every hierarchy.
+fn cgroups(instance: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let slice = instance.replace('-', "_");
+    search(Path::new("/sys/fs/cgroup"), CGROUP_DEPTH, &mut |path| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.contains(instance) || name.contains(&slice) {
+            found.insert(path.to_string_lossy().into_owned());
+        }
+    });
+    found
+}
+
+fn search(folder: &Path, depth: usize, see: &mut impl FnMut(&Path)) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        // Links (`cpu` to `cpu,cpuacct`) would be seen twice.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            see(&entry.path());
+            if depth > 0 {
+                search(&entry.path(), depth - 1, see);
+            }
+        }
+    }
+}
+
+/// Processes of the daemon's: below the nursery, zombies too, and whatever is in its cgroups.
+fn below(nursery: &Nursery, daemon: Option<u32>, places: &Places) -> BTreeSet<String> {
+    let mut found: BTreeSet<String> = nursery
+        .descendants()
+        .into_iter()
+        .filter(|process| Some(process.pid) != daemon)
+        .map(|process| format!("{} {} state {}", process.pid, process.name, process.state))
+        .collect();
+    let marker = format!("/{}", places.instance);
+    for process in processes() {
+        let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", process.pid)).unwrap_or_default();
+        if cgroup.contains(&marker) && Some(process.pid) != daemon {
+            found.insert(format!("{} {} in a cgroup of {}", process.pid, process.name, places.instance));
+        }
+    }
+    found
+}
+
+/// Every path below a folder.
+fn files(folder: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(next) = open.pop() {
+        let Ok(entries) = fs::read_dir(&next) else { continue };
+        for entry in entries.filter_map(Result::ok) {
+            found.insert(entry.path().to_string_lossy().into_owned());
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                open.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+/// The daemon's descriptors by kind and number of each: `socket x 3`. Numbers of inodes change, kinds do not.
+fn descriptors(daemon: u32) -> BTreeSet<String> {
+    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    let Ok(entries) = fs::read_dir(format!("/proc/{daemon}/fd")) else { return BTreeSet::new() };
+    for target in entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()) {
+        let target = target.to_string_lossy();
+        let kind = target.split_once(":[").map_or(&*target, |(kind, _)| kind);
+        *kinds.entry(kind.to_owned()).or_default() += 1;
+    }
+    kinds.into_iter().map(|(kind, count)| format!("{kind} x {count}")).collect()
+}
+
+/// Network namespaces, other than ours, that a process below the nursery lives in or that the daemon holds open.
+fn network_namespaces(nursery: &Nursery, daemon: Option<u32>) -> BTreeSet<String> {
+    let own = fs::read_link("/proc/self/ns/net").unwrap_or_default();
+    let lived_in = nursery
+        .descendants()
+        .into_iter()
+        .filter_map(|p| fs::read_link(format!("/proc/{}/ns/net", p.pid)).ok());
+    let fds = daemon.and_then(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok());
+    let held = fds.into_iter().flatten().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    let held = held.filter(|target| target.to_string_lossy().starts_with("net:["));
+    lived_in.chain(held).filter(|ns| *ns != own).map(|ns| ns.to_string_lossy().into_owned()).collect()
+}
