@@ -13,7 +13,7 @@ pub mod version;
 
 /// The messages of `proto/shim.proto`.
 #[allow(missing_docs, unreachable_pub, reason = "generated; its documentation stands in the proto file")]
-#[allow(warnings, clippy::all, clippy::allow_attributes_without_reason, reason = "generated")]
+#[allow(warnings, clippy::all, clippy::pedantic, clippy::restriction, reason = "generated")]
 pub mod shim {
     include!(concat!(env!("OUT_DIR"), "/sync/shim.rs"));
 }
@@ -21,7 +21,7 @@ pub mod shim {
 /// The daemon's side of the wire: an async client.
 #[cfg(feature = "client")]
 #[allow(missing_docs, missing_debug_implementations, unreachable_pub, reason = "generated")]
-#[allow(warnings, clippy::all, clippy::allow_attributes_without_reason, reason = "generated")]
+#[allow(warnings, clippy::all, clippy::pedantic, clippy::restriction, reason = "generated")]
 pub mod client {
     use super::shim;
     include!(concat!(env!("OUT_DIR"), "/async/shim_ttrpc.rs"));
@@ -30,7 +30,7 @@ pub mod client {
 /// The shim's side of the wire: the service trait and its method table, driven by the shim's own loop.
 #[cfg(feature = "server")]
 #[allow(missing_docs, missing_debug_implementations, unreachable_pub, reason = "generated")]
-#[allow(warnings, clippy::all, clippy::allow_attributes_without_reason, reason = "generated")]
+#[allow(warnings, clippy::all, clippy::pedantic, clippy::restriction, reason = "generated")]
 pub mod server {
     use super::shim;
     include!(concat!(env!("OUT_DIR"), "/sync/shim_ttrpc.rs"));

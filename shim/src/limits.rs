@@ -1,0 +1,108 @@
+//! Every size, count and time of the static program, each with its reason.
+//!
+//! Never: a bound of the log format (`logs::limits`) or one that the daemon shares (`protocol::limits`).
+
+use std::time::Duration;
+
+/// Largest frame on the control socket in bytes, head included. A command line of thousands of arguments fits;
+/// what is larger comes from no daemon of ours.
+pub(crate) const FRAME_MAX: usize = 256 * 1024;
+
+/// Answers that may wait for a slow reader on one connection, in bytes; then it is closed. The reader is the
+/// daemon, which asks for little and reads at once.
+pub(crate) const OUTBOX_MAX: usize = 256 * 1024;
+
+/// Connections at once: the daemon's, its successor's at an upgrade, and people's.
+pub(crate) const CONNECTIONS_MAX: usize = 16;
+
+/// Watches parked on one connection. A daemon needs one.
+pub(crate) const WATCHES_MAX: usize = 16;
+
+/// Descriptors that may have arrived on a connection without their message. A carrier sends those of one call.
+pub(crate) const DESCRIPTORS_WAITING_MAX: usize = 16;
+
+/// Bytes read from a connection at once. Most messages are far smaller.
+pub(crate) const CONTROL_READ: usize = 16 * 1024;
+
+/// Events taken from epoll at once: all of a busy container's, without a large array on the stack.
+pub(crate) const EVENTS_MAX: usize = 32;
+
+/// Reads of one stream before others get their turn: 256 KiB, so that a flood delays a call by a millisecond or so.
+pub(crate) const READS_PER_TURN: u32 = 4;
+
+/// How long an incomplete line waits for its rest before it is written as a partial record: long enough for a
+/// program that writes a line in parts, too short for a person to wait for a prompt.
+pub(crate) const TAIL_WAIT: Duration = Duration::from_millis(20);
+
+/// How long the data path's memory is kept after the last byte: touching it anew costs a few page faults.
+pub(crate) const MEMORY_KEEP: Duration = Duration::from_secs(1);
+
+/// How long output may come after init has ended, where Launch does not say: what is in flight comes in
+/// microseconds, a grandchild that holds the stream would hold it for ever.
+pub(crate) const DRAIN_DEFAULT: Duration = Duration::from_secs(2);
+
+/// Longest drain that Launch may ask for.
+pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(600);
+
+/// Longest time that a runtime's command may be given: beyond, a hung one would never be reported.
+pub(crate) const COMMAND_TIME_MAX: Duration = Duration::from_secs(3600);
+
+/// Arguments of one command line; a runtime's has about twenty.
+pub(crate) const ARGUMENTS_MAX: usize = 256;
+
+/// Longest path or argument in bytes: what the kernel takes for a path.
+pub(crate) const TEXT_MAX: usize = 4096;
+
+/// Execs at once in one container. Probes run one by one; this bounds descriptors and processes.
+pub(crate) const EXECS_MAX: usize = 256;
+
+/// How long a killed command tree may take to be gone before its exec is reported without it: a process in an
+/// uninterruptible sleep may never go.
+pub(crate) const KILL_GRACE: Duration = Duration::from_secs(2);
+
+/// Pause between two looks at a tree that is being killed and whose end no event tells.
+pub(crate) const KILL_AGAIN: Duration = Duration::from_millis(20);
+
+/// Rounds over a tree that forks while it is killed. Each leaves fewer; a frozen or stopped one needs two.
+pub(crate) const KILL_ROUNDS: usize = 8;
+
+/// Processes looked at in one tree: the largest `pid_max` would take seconds; the next round goes on.
+pub(crate) const TREE_MAX: usize = 65_536;
+
+/// Unknown children that wait to be reaped and are remembered while commands run.
+pub(crate) const ORPHANS_MAX: usize = 1024;
+
+/// Bytes read of a pid file. A number and a line feed need eleven.
+pub(crate) const PID_FILE_MAX: usize = 32;
+
+/// Bytes read of the end of a runtime's log: its last words are what counts.
+pub(crate) const RUNTIME_LOG_MAX: usize = 64 * 1024;
+
+/// Bytes kept of what a runtime's command says on its streams.
+pub(crate) const WORDS_MAX: usize = protocol::limits::MESSAGE_MAX;
+
+/// Bytes of a cgroup's counters or process list read at once.
+pub(crate) const CGROUP_READ: usize = 64 * 1024;
+
+/// How long after an out-of-memory event its counter is read again: on cgroup v1 the event comes before the kill
+/// is counted.
+pub(crate) const OOM_LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Pause before an exit record that could not be written is tried again. Nobody is told before it is on disk.
+pub(crate) const RECORD_RETRY: Duration = Duration::from_secs(1);
+
+/// Feeds into one container's stdin at once; more would mix anyway.
+pub(crate) const FEEDS_MAX: usize = 4;
+
+/// Bytes of stdin taken from a feed before the container has read them.
+pub(crate) const FEED_BUFFER: usize = 16 * 1024;
+
+/// Longest outcome of an exec in bytes: one that a pipe takes whole (`PIPE_BUF`), so its reader never sees half.
+pub(crate) const OUTCOME_MAX: usize = 4096;
+
+/// Largest order that a pin process reads in bytes: a host name and three paths.
+pub(crate) const PIN_ORDER_MAX: usize = 64 * 1024;
+
+const _: () = assert!(DESCRIPTORS_WAITING_MAX >= protocol::limits::DESCRIPTORS_MAX);
+const _: () = assert!(CONTROL_READ <= FRAME_MAX && CONTROL_READ <= logs::limits::READ_SIZE);
+const _: () = assert!(FEED_BUFFER <= logs::limits::READ_SIZE);

@@ -1,0 +1,102 @@
+//! What a pin process is told: lines of `key=value`.
+//!
+//! Owns: the checks. Never: touches the file system.
+
+use std::path::{Component, PathBuf};
+
+use crate::fault::Fault;
+
+/// A checked order. Each path: where to pin that namespace; absent: none is made.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Order {
+    /// The host name in the new UTS namespace.
+    pub(crate) hostname: Option<String>,
+    /// The network namespace.
+    pub(crate) net: Option<PathBuf>,
+    /// The IPC namespace.
+    pub(crate) ipc: Option<PathBuf>,
+    /// The UTS namespace.
+    pub(crate) uts: Option<PathBuf>,
+}
+
+/// Longest host name of Linux in bytes.
+const HOSTNAME_MAX: usize = 64;
+
+impl Order {
+    /// Checks an order. Each key at most once; unknown ones are refused, since skipping one would be a success
+    /// that did less than was asked.
+    pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
+        let mut order = Self::default();
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            let (key, value) =
+                line.split_once('=').ok_or_else(|| Fault::new(format!("{line:?} is no key=value")))?;
+            let place = match key {
+                "hostname" => {
+                    if value.is_empty() || value.len() > HOSTNAME_MAX || value.contains('\0') {
+                        return Err(Fault::new(format!(
+                            "{value:?} is no host name of 1 to {HOSTNAME_MAX} bytes"
+                        )));
+                    }
+                    if order.hostname.replace(value.to_owned()).is_some() {
+                        return Err(Fault::new("hostname twice"));
+                    }
+                    continue;
+                }
+                "net" => &mut order.net,
+                "ipc" => &mut order.ipc,
+                "uts" => &mut order.uts,
+                _ => return Err(Fault::new(format!("{key:?} is no key of an order"))),
+            };
+            if place.replace(path(key, value)?).is_some() {
+                return Err(Fault::new(format!("{key} twice")));
+            }
+        }
+        if order.hostname.is_some() && order.uts.is_none() {
+            return Err(Fault::new("hostname without uts would rename the host"));
+        }
+        if order.net.is_none() && order.ipc.is_none() && order.uts.is_none() {
+            return Err(Fault::new("the order names no namespace"));
+        }
+        Ok(order)
+    }
+}
+
+fn path(key: &str, value: &str) -> Result<PathBuf, Fault> {
+    let path = PathBuf::from(value);
+    let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    if path.is_absolute() && plain && !value.contains('\0') {
+        Ok(path)
+    } else {
+        Err(Fault::new(format!("{key}={value:?} is no plain absolute path")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Order;
+
+    #[test]
+    fn an_order_is_read() {
+        let order = Order::parse("hostname=web-0\nnet=/run/netns/a\nipc=/s/ipc\nuts=/s/uts\n").unwrap();
+        assert_eq!(order.hostname.as_deref(), Some("web-0"));
+        assert_eq!(order.net.unwrap().to_str(), Some("/run/netns/a"));
+        assert!(Order::parse("ipc=/s/ipc\n").unwrap().net.is_none());
+    }
+
+    #[test]
+    fn what_would_do_less_or_other_than_asked_is_refused() {
+        for bad in [
+            "",
+            "net",
+            "net=a",
+            "net=/a/../b",
+            "pid=/a",
+            "net=/a\nnet=/b",
+            "hostname=h\nnet=/a",
+            "hostname=\nuts=/a",
+            &format!("hostname={}\nuts=/a", "h".repeat(65)),
+        ] {
+            assert!(Order::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

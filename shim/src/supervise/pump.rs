@@ -1,0 +1,224 @@
+//! The data path: the container's streams into its log.
+//!
+//! Owns: the reading ends, the log, and the memory between them. Never: takes part in a decision; a read costs no
+//! step of the machine.
+
+use std::{
+    fs::File,
+    io::{ErrorKind, Read},
+    num::NonZeroUsize,
+    os::fd::OwnedFd,
+    time::Instant,
+};
+
+use logs::{
+    Batch, FileSink, LineSplitter, STAMP_LEN, Stamper, Stream,
+    limits::{BATCH_SIZE, READ_SIZE},
+};
+
+use super::{
+    clock,
+    poll::{Poll, Source},
+};
+use crate::{
+    fault::{Because, Fault},
+    limits::{MEMORY_KEEP, READS_PER_TURN, TAIL_WAIT},
+    sys::arena::Arena,
+};
+
+const ARENA_SIZE: NonZeroUsize = NonZeroUsize::new(READ_SIZE + BATCH_SIZE).expect("sizes are not zero");
+
+/// Both streams and the log.
+#[derive(Debug)]
+pub(crate) struct Pump {
+    outputs: [Option<Output>; 2],
+    sink: Option<FileSink>,
+    stamper: Stamper,
+    memory: Arena,
+    /// When the memory was last touched; `None`: it is given back.
+    touched: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Output {
+    from: File,
+    stream: Stream,
+    splitter: LineSplitter,
+    /// When its incomplete tail has waited long enough.
+    tail_due: Option<Instant>,
+}
+
+impl Pump {
+    /// A pump without streams or a log.
+    pub(crate) fn new() -> Result<Self, Fault> {
+        let memory = Arena::new(ARENA_SIZE).because(|| "no memory for the log".into())?;
+        Ok(Self { outputs: [None, None], sink: None, stamper: Stamper::default(), memory, touched: None })
+    }
+
+    /// Memory for whoever reads something small right now.
+    pub(crate) fn scratch(&mut self) -> &mut [u8] {
+        self.touched = Some(Instant::now());
+        &mut self.memory.bytes()[..READ_SIZE]
+    }
+
+    /// Where records go. Without one, output is read and thrown away.
+    pub(crate) fn log_to(&mut self, sink: FileSink) {
+        self.sink = Some(sink);
+    }
+
+    /// Reads this stream from now on: 0 stdout, 1 stderr.
+    pub(crate) fn attach(&mut self, poll: &Poll, number: u32, from: OwnedFd) -> Result<(), Fault> {
+        let stream = if number == 0 { Stream::Stdout } else { Stream::Stderr };
+        poll.read(&from, Source::Output(number))?;
+        let output = Output { from: from.into(), stream, splitter: LineSplitter::default(), tail_due: None };
+        if let Some(place) = slot(&mut self.outputs, number) {
+            *place = Some(output);
+        }
+        Ok(())
+    }
+
+    /// The stream has bytes or has ended: reads some and writes them to the log.
+    pub(crate) fn ready(&mut self, number: u32) {
+        let Some(place) = slot(&mut self.outputs, number) else { return };
+        let Some(output) = place else { return };
+        let (input, gather) = self.memory.bytes().split_at_mut(READ_SIZE);
+        let mut batch = Batch::new(gather);
+        let now = Instant::now();
+        self.touched = Some(now);
+        for _ in 0..READS_PER_TURN {
+            let count = match output.from.read(input) {
+                Ok(count) if count > 0 => count,
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                // Its end. A terminal says so by EIO, when the last process has closed it.
+                _ => {
+                    let stamp = *self.stamper.at(clock::now());
+                    output.flush(&stamp, &mut batch, self.sink.as_mut(), now);
+                    *place = None;
+                    return;
+                }
+            };
+            let stamp = *self.stamper.at(clock::now());
+            let Some(sink) = &mut self.sink else { continue };
+            let mut rest = &input[..count];
+            while let Some(piece) = output.splitter.next(&mut rest) {
+                if !batch.push(&stamp, output.stream, &piece) {
+                    sink.write(batch.bytes(), &stamp, now);
+                    batch.clear();
+                    assert!(batch.push(&stamp, output.stream, &piece), "an empty batch holds any record");
+                }
+            }
+            if !batch.is_empty() {
+                sink.write(batch.bytes(), &stamp, now);
+                batch.clear();
+            }
+            output.tail_due = output.splitter.has_tail().then(|| now + TAIL_WAIT);
+            if count < READ_SIZE {
+                break;
+            }
+        }
+    }
+
+    /// Reads what has come so far, for as long as some comes in this turn.
+    pub(crate) fn ready_all(&mut self) {
+        self.ready(0);
+        self.ready(1);
+    }
+
+    /// All streams have ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.outputs.iter().all(Option::is_none)
+    }
+
+    /// Gives both streams up, whoever still holds their other ends, and brings the log to its end.
+    pub(crate) fn finish(&mut self) {
+        let now = Instant::now();
+        let stamp = *self.stamper.at(clock::now());
+        self.flush_tails(now, |_| true);
+        self.outputs = [None, None];
+        if let Some(sink) = &mut self.sink {
+            sink.close(&stamp, now);
+        }
+    }
+
+    /// Goes on in the file that is at the log's path now.
+    pub(crate) fn reopen(&mut self) -> Result<(), Fault> {
+        self.ready_all();
+        let Some(sink) = &mut self.sink else { return Ok(()) };
+        sink.reopen().map(drop).map_err(|error| Fault::new(chain(&error)))
+    }
+
+    /// The container's bytes that could not be written.
+    pub(crate) fn lost(&self) -> u64 {
+        self.sink.as_ref().map_or(0, FileSink::lost)
+    }
+
+    /// When time alone will make something due.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let tails = self.outputs.iter().flatten().filter_map(|output| output.tail_due);
+        let retry = self.sink.as_ref().and_then(FileSink::retry_at);
+        tails.chain(retry).chain(self.touched.map(|at| at + MEMORY_KEEP)).min()
+    }
+
+    /// Does what is due.
+    pub(crate) fn on_time(&mut self, now: Instant) {
+        self.flush_tails(now, |due| due.is_some_and(|at| at <= now));
+        if let Some(sink) = &mut self.sink
+            && sink.retry_at().is_some_and(|at| at <= now)
+        {
+            let stamp = *self.stamper.at(clock::now());
+            sink.retry(&stamp, now);
+        }
+        if self.touched.is_some_and(|at| at + MEMORY_KEEP <= now) {
+            self.memory.release();
+            self.touched = None;
+            for output in self.outputs.iter_mut().flatten() {
+                output.splitter.release();
+            }
+        }
+    }
+
+    fn flush_tails(&mut self, now: Instant, due: impl Fn(Option<Instant>) -> bool) {
+        for output in self.outputs.iter_mut().flatten() {
+            if due(output.tail_due) {
+                self.touched = Some(now);
+                let mut batch = Batch::new(&mut self.memory.bytes()[READ_SIZE..]);
+                let stamp = *self.stamper.at(clock::now());
+                output.flush(&stamp, &mut batch, self.sink.as_mut(), now);
+            }
+        }
+    }
+}
+
+impl Output {
+    /// Writes the incomplete tail as a partial record.
+    fn flush(
+        &mut self,
+        stamp: &[u8; STAMP_LEN],
+        batch: &mut Batch<'_>,
+        sink: Option<&mut FileSink>,
+        now: Instant,
+    ) {
+        self.tail_due = None;
+        if let (Some(piece), Some(sink)) = (self.splitter.flush(), sink) {
+            assert!(batch.push(stamp, self.stream, &piece), "an empty batch holds any record");
+            sink.write(batch.bytes(), stamp, now);
+            batch.clear();
+        }
+    }
+}
+
+fn slot(outputs: &mut [Option<Output>; 2], number: u32) -> Option<&mut Option<Output>> {
+    outputs.get_mut(usize::try_from(number).ok()?)
+}
+
+/// An error with its sources on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,94 @@
+//! What a shim does to itself once, before its first child, and what its children get back.
+//!
+//! Owns: process attributes. Never: a file of the container.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::{
+    sys::{
+        prctl,
+        resource::{Resource, getrlimit, rlim_t, setrlimit},
+        signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
+        stat::{Mode, umask},
+    },
+    unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid},
+};
+
+use super::check;
+
+/// Limits as the daemon gave them; a child gets exactly these.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Inherited {
+    /// Soft and hard bound of open files.
+    pub(crate) files: (rlim_t, rlim_t),
+    /// Soft and hard bound of core dumps.
+    pub(crate) core: (rlim_t, rlim_t),
+}
+
+/// Signals that would end a program by default and must not end a shim: only Dismiss does.
+pub(crate) const IGNORED: [Signal; 6] =
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE, Signal::SIGUSR1, Signal::SIGUSR2];
+
+/// Marks every descriptor above 2 close-on-exec, whatever the daemon forgot: one that leaks into a container keeps
+/// ports and pipes busy for ever.
+pub(crate) fn close_on_exec_all() -> nix::Result<()> {
+    let flags = libc::CLOSE_RANGE_CLOEXEC;
+    // SAFETY: the call takes three plain numbers and changes a flag of descriptors, no memory.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, flags) };
+    match check(if done == 0 { 0 } else { -1 }) {
+        // Linux before 5.9, or before 5.11 for the flag: the daemon's own descriptors are close-on-exec anyway.
+        Err(nix::errno::Errno::ENOSYS | nix::errno::Errno::EINVAL) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// A session of its own, adoption of orphans, name, memory and limits. Returns what children get back.
+pub(crate) fn become_supervisor() -> nix::Result<Inherited> {
+    // Fails where we already lead a session, which is as good.
+    setsid().ok();
+    prctl::set_child_subreaper(true)?;
+    prctl::set_name(c"taffrail-shim")?;
+    // A huge page would be 2 MiB for a program that touches a few kilobytes.
+    prctl::set_thp_disable(true).ok();
+    umask(Mode::empty());
+    nix::unistd::chdir("/")?;
+    for signal in IGNORED {
+        set_handler(signal, SigHandler::SigIgn)?;
+    }
+    let inherited =
+        Inherited { files: getrlimit(Resource::RLIMIT_NOFILE)?, core: getrlimit(Resource::RLIMIT_CORE)? };
+    setrlimit(Resource::RLIMIT_CORE, 0, inherited.core.1)?;
+    // Many execs at once need many descriptors; the hard bound is the administrator's word.
+    setrlimit(Resource::RLIMIT_NOFILE, inherited.files.1, inherited.files.1)?;
+    Ok(inherited)
+}
+
+/// Blocks SIGCHLD, so that it is read from a descriptor instead of interrupting.
+pub(crate) fn block_child_signal() -> nix::Result<SigSet> {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGCHLD);
+    set.thread_block()?;
+    Ok(set)
+}
+
+/// Takes standard input away as a descriptor of its own and puts `null` in its place.
+pub(crate) fn take_stdin(null: impl AsFd) -> nix::Result<OwnedFd> {
+    let taken = std::io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|e| nix::errno::Errno::from_raw(e.raw_os_error().unwrap_or(libc::EBADF)))?;
+    dup2_stdin(null)?;
+    Ok(taken)
+}
+
+/// Standard output and standard error go nowhere from now on.
+pub(crate) fn silence(null: impl AsFd) -> nix::Result<()> {
+    dup2_stdout(null.as_fd())?;
+    dup2_stderr(null)
+}
+
+fn set_handler(signal: Signal, handler: SigHandler) -> nix::Result<()> {
+    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler is one of the kernel's own, so no code of ours ever runs in signal context.
+    unsafe { sigaction(signal, &action) }.map(drop)
+}

@@ -1,0 +1,18 @@
+//! The unsafe fence of the static program: raw system calls, raw descriptors, numbers that C made up.
+//!
+//! Owns: a safe door for each call that nix has none for. Never: policy; a decision about a container.
+
+pub(crate) mod arena;
+pub(crate) mod birth;
+pub(crate) mod network;
+pub(crate) mod pidfd;
+pub(crate) mod process;
+pub(crate) mod socket;
+pub(crate) mod terminal;
+
+use nix::errno::Errno;
+
+/// The result of a call that returns -1 and `errno`.
+fn check(result: libc::c_int) -> nix::Result<libc::c_int> {
+    Errno::result(result)
+}
