@@ -58,16 +58,16 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
     }
     fs::create_dir_all(layout.netns_dir())
         .with_context(|| format!("{} cannot be made", layout.netns_dir().display()))?;
-    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("the boot id cannot be read")?;
+    let boot_id =
+        fs::read_to_string("/proc/sys/kernel/random/boot_id").context("the boot id cannot be read")?;
     let boot_id = boot_id.trim().to_owned();
     let cgroups = Cgroups::detect(config.cgroup_driver, &config.instance, &config.shim_cgroup);
     let handlers = Handlers::new(config, cgroups.is_v2());
     let shims = Arc::new(Shims::new(cgroups.clone()).context("the shim's program cannot be loaded")?);
     let snapshots: Arc<dyn Snapshotter> =
         Arc::new(Overlay::open(layout.root()).context("the snapshots cannot be opened")?);
-    let images = Arc::new(
-        Images::open(layout.root(), snapshots.clone()).context("the images cannot be opened")?,
-    );
+    let images =
+        Arc::new(Images::open(layout.root(), snapshots.clone()).context("the images cannot be opened")?);
     let sandboxes = Sandboxes::new(sandbox::Parts {
         layout: layout.clone(),
         shims: shims.clone(),
@@ -82,8 +82,11 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
         snapshots,
         host: host_limits(cgroups.is_v2()).context("our own limits cannot be read")?,
     });
-    let identity =
-        Identity { instance: config.instance.clone(), root: config.root.clone(), state: config.state.clone() };
+    let identity = Identity {
+        instance: config.instance.clone(),
+        root: config.root.clone(),
+        state: config.state.clone(),
+    };
     let services = Services {
         runtime: RuntimeService {
             identity: identity.clone(),
@@ -103,11 +106,15 @@ fn host_limits(cgroup_v2: bool) -> io::Result<HostLimits> {
     let status = fs::read_to_string("/proc/self/status")?;
     let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
     let mask = bounding.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
-    let capabilities = CapabilitySet(mask.ok_or_else(|| io::Error::other("/proc/self/status has no CapBnd"))?);
+    let capabilities =
+        CapabilitySet(mask.ok_or_else(|| io::Error::other("/proc/self/status has no CapBnd"))?);
     let own = fs::read_to_string("/proc/self/oom_score_adj")?.trim().parse().unwrap_or(0);
     let least_oom_score_adj = if capabilities.has(CAP_SYS_RESOURCE) { -1000 } else { own };
     if least_oom_score_adj > -1000 {
-        tracing::info!(least = least_oom_score_adj, "no CAP_SYS_RESOURCE: lower oom_score_adj values are raised");
+        tracing::info!(
+            least = least_oom_score_adj,
+            "no CAP_SYS_RESOURCE: lower oom_score_adj values are raised"
+        );
     }
     Ok(HostLimits { capabilities, least_oom_score_adj, cgroup_v2 })
 }

@@ -141,7 +141,7 @@ impl Cgroups {
         };
         for hierarchy in &self.hierarchies {
             for name in [&parent, &self.shim_cgroup] {
-                let _ = fs::remove_dir(hierarchy.join(name.trim_start_matches('/')));
+                fs::remove_dir(hierarchy.join(name.trim_start_matches('/'))).ok();
             }
         }
     }

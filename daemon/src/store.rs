@@ -52,7 +52,10 @@ pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     file.take(STATE_FILE_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > STATE_FILE_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {STATE_FILE_MAX} bytes")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("longer than {STATE_FILE_MAX} bytes"),
+        ));
     }
     Ok(Some(bytes))
 }

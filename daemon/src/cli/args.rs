@@ -69,7 +69,8 @@ impl ConfigSources {
     /// As the configuration wants it.
     pub(super) fn inputs(&self) -> Inputs {
         let path = |path: &Option<PathBuf>| {
-            path.as_ref().map(|p| std::path::absolute(p).unwrap_or_else(|_| p.clone()).to_string_lossy().into_owned())
+            path.as_ref()
+                .map(|p| std::path::absolute(p).unwrap_or_else(|_| p.clone()).to_string_lossy().into_owned())
         };
         let flags = [
             ("--root", "root", path(&self.root)),

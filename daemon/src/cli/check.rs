@@ -79,7 +79,11 @@ fn kernel() -> Line {
         return line("kernel", Verdict::Good, release);
     }
     let (major, minor) = KERNEL;
-    line("kernel", Verdict::Unfit, format!("{release}: {major}.{minor} or later is needed; update the kernel"))
+    line(
+        "kernel",
+        Verdict::Unfit,
+        format!("{release}: {major}.{minor} or later is needed; update the kernel"),
+    )
 }
 
 fn cgroups(config: &Config) -> Line {
@@ -101,7 +105,9 @@ fn cgroups(config: &Config) -> Line {
         .filter(|name| !Path::new("/sys/fs/cgroup").join(name).join("cgroup.procs").exists())
         .collect();
     if missing.is_empty() {
-        let text = format!("v1, driver {driver}; the kubelet is leaving v1: boot with systemd.unified_cgroup_hierarchy=1");
+        let text = format!(
+            "v1, driver {driver}; the kubelet is leaving v1: boot with systemd.unified_cgroup_hierarchy=1"
+        );
         return line("cgroups", Verdict::Warning, text);
     }
     let text = format!("v1 without {}; mount them below /sys/fs/cgroup", missing.join(", "));
@@ -118,7 +124,10 @@ fn overlay(config: &Config) -> Line {
     let there = config.root.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
     match nix::sys::statfs::statfs(there).map(|fs| fs.filesystem_type()) {
         Ok(nix::sys::statfs::OVERLAYFS_SUPER_MAGIC) => {
-            let text = format!("{} is on overlay itself, which cannot hold layers; set root to a disk's folder", config.root.display());
+            let text = format!(
+                "{} is on overlay itself, which cannot hold layers; set root to a disk's folder",
+                config.root.display()
+            );
             line("overlay", Verdict::Unfit, text)
         }
         _ => line("overlay", Verdict::Good, format!("root {}", config.root.display())),

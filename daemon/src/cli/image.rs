@@ -58,7 +58,7 @@ async fn import(connection: &Connection, file: &Path, as_json: bool) -> Result<(
         let all: Vec<_> = images.iter().map(|i| json!({ "id": i.id, "repo_tags": i.repo_tags })).collect();
         return print::json(&all);
     }
-    images.iter().try_for_each(|i| print::line(&format!("{} {}", i.id, i.repo_tags.join(" ")).trim_end().to_owned()))
+    images.iter().try_for_each(|i| print::line(format!("{} {}", i.id, i.repo_tags.join(" ")).trim_end()))
 }
 
 async fn list(connection: &Connection, as_json: bool) -> Result<(), Failure> {

@@ -72,6 +72,7 @@ fn version_of(json: bool) -> Result<ExitCode, Failure> {
 /// The man page, for packagers: `taffrail man > taffrail.8`.
 fn man() -> Result<ExitCode, Failure> {
     let page = clap_mangen::Man::new(Arguments::command()).section("8");
-    page.render(&mut std::io::stdout()).map_err(|e| Failure::failed(format!("the page cannot be written: {e}")))?;
+    page.render(&mut std::io::stdout())
+        .map_err(|e| Failure::failed(format!("the page cannot be written: {e}")))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,12 +2,7 @@
 //!
 //! Owns: the order of a daemon's life. Never: goes to the background.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    process::ExitCode,
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::ExitCode};
 
 use nix::unistd::{Gid, Group, Uid, chown};
 use tokio::net::UnixListener;
@@ -124,7 +119,8 @@ async fn serve(config: &Config) -> Result<(), Failure> {
 /// Opens the socket. The root is locked, so a socket that is there is a dead daemon's, unless it answers.
 fn listen(config: &Config) -> Result<UnixListener, Failure> {
     let path = &config.socket;
-    let failed = |e: std::io::Error| Failure::failed(format!("socket {} cannot be opened: {e}", path.display()));
+    let failed =
+        |e: std::io::Error| Failure::failed(format!("socket {} cannot be opened: {e}", path.display()));
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(Failure::locked(format!("somebody else serves at {}", path.display())));
     }

@@ -19,7 +19,11 @@ pub(super) fn run(arguments: &StatusArguments) -> Result<ExitCode, Failure> {
         let connection = Connection::open(Connection::socket(&arguments.client)).await?;
         Ok(connection.control().status(StatusRequest {}).await?.into_inner())
     })?;
-    if arguments.json { print::json(&as_json(&status))? } else { show(&status)? }
+    if arguments.json {
+        print::json(&as_json(&status))?
+    } else {
+        show(&status)?
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -51,7 +55,14 @@ fn show(status: &StatusResponse) -> Result<(), Failure> {
         .iter()
         .map(|c| {
             let short = c.container_id.get(..13).unwrap_or(&c.container_id).to_owned();
-            vec![short, c.name.clone(), c.state.clone(), pid(c.shim_pid), c.generation.to_string(), pid(c.init_pid)]
+            vec![
+                short,
+                c.name.clone(),
+                c.state.clone(),
+                pid(c.shim_pid),
+                c.generation.to_string(),
+                pid(c.init_pid),
+            ]
         })
         .collect();
     print::table(&["CONTAINER", "NAME", "STATE", "SHIM", "GENERATION", "INIT"], &rows)

@@ -126,7 +126,9 @@ fn default_instance(root: &Path, state: &Path) -> String {
     }
     // FNV-1a: stable for ever, no secret in it.
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for byte in root.as_os_str().as_encoded_bytes().iter().chain(b"\0").chain(state.as_os_str().as_encoded_bytes()) {
+    for byte in
+        root.as_os_str().as_encoded_bytes().iter().chain(b"\0").chain(state.as_os_str().as_encoded_bytes())
+    {
         hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
     }
     format!("{DEFAULT_INSTANCE}-{:08x}", hash >> 32)
@@ -145,7 +147,9 @@ fn instance(settings: &Settings) -> Result<String, ConfigError> {
 fn runtimes(settings: &mut Settings, state: &Path) -> Result<BTreeMap<String, RuntimeConfig>, ConfigError> {
     let mut names: BTreeSet<String> = ["runc", "crun"].map(str::to_owned).into();
     names.extend(
-        settings.iter().filter_map(|(key, _)| Some(key.strip_prefix("runtimes.")?.split_once('.')?.0.to_owned())),
+        settings
+            .iter()
+            .filter_map(|(key, _)| Some(key.strip_prefix("runtimes.")?.split_once('.')?.0.to_owned())),
     );
     let mut runtimes = BTreeMap::new();
     for name in names {

@@ -9,7 +9,7 @@ use protocol::ids::{ContainerId, SandboxId};
 use super::{ContainerError, ContainerFacts, Parts, lifecycle::Event, owner::Ending};
 use crate::{
     cgroups::Cgroups,
-    image::{ImagePin, Image},
+    image::{Image, ImagePin},
     layout::Layout,
     oci::{
         bundle,

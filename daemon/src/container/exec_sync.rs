@@ -11,11 +11,11 @@ use std::{
 };
 
 use nix::{fcntl::OFlag, unistd::pipe2};
+use protobuf::Message;
 use protocol::{
     ids::{ContainerId, ExecId},
     shim::{ExecOutcome, ExecRequest, exec_outcome::How},
 };
-use protobuf::Message;
 use tokio::{io::AsyncReadExt, net::unix::pipe, sync::Semaphore};
 
 use super::{Container, ContainerError, Parts, lifecycle::State};
@@ -73,9 +73,11 @@ pub async fn exec_sync(
 
     let pipes = (|| Ok::<_, io::Error>((reading_end()?, reading_end()?, reading_end()?)))();
     let ((stdout, out), (stderr, err), (outcome, end)) = pipes.map_err(|e| fail(e.to_string()))?;
-    let asked = tasks::outlive("exec", async move {
-        step("exec.ask", link.exec(request, vec![out, err, end])).await
-    });
+    let asked =
+        tasks::outlive(
+            "exec",
+            async move { step("exec.ask", link.exec(request, vec![out, err, end])).await },
+        );
     asked.await.map_err(|e| ContainerError::shim(&facts.id, e))?;
     collect(container, stdout, stderr, outcome, timeout).await
 }
@@ -158,7 +160,9 @@ async fn collect(
         Some(How::TimedOut(_)) => return Ok(ExecEnd::TimedOut),
         Some(How::Failure(failure)) => return failed(facts.id.as_str(), &failure),
         None => return Err(ContainerError::shim(&facts.id, "the shim ended before the command")),
-        Some(_) => return Err(ContainerError::shim(&facts.id, "the shim told an end unknown to this version")),
+        Some(_) => {
+            return Err(ContainerError::shim(&facts.id, "the shim told an end unknown to this version"));
+        }
     };
     Ok(ExecEnd::Ended { code, stdout: out, stderr: err })
 }

@@ -166,14 +166,8 @@ fn view_of(publish: &watch::Sender<View>) -> View {
 }
 
 fn first_view(adopted: &Adopted) -> View {
-    let mut view = View {
-        state: State::Creating,
-        visible: true,
-        started_at: 0,
-        init_pid: 0,
-        link: None,
-        exit: None,
-    };
+    let mut view =
+        View { state: State::Creating, visible: true, started_at: 0, init_pid: 0, link: None, exit: None };
     match adopted {
         Adopted::New(_) => view.visible = false,
         Adopted::HalfMade => (view.state, view.visible) = (State::Reclaiming, false),

@@ -144,11 +144,7 @@ async fn failed(
     ending
 }
 
-fn request(
-    facts: &ContainerFacts,
-    parts: &Parts,
-    id: &ContainerId,
-) -> Result<LaunchRequest, ContainerError> {
+fn request(facts: &ContainerFacts, parts: &Parts, id: &ContainerId) -> Result<LaunchRequest, ContainerError> {
     let runtime = parts.handlers.get(&facts.runtime)?;
     let run_dir = parts.layout.run_dir(id);
     let text = |path: std::path::PathBuf| path.to_string_lossy().into_owned();

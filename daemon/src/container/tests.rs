@@ -35,7 +35,8 @@ const EVENTS: [Event; 15] = [
 
 #[test]
 fn the_matrix_is_the_documented_one() {
-    let mut text = String::from("The life of a container: state, event -> state, effects. Idle pairs are left out.\n");
+    let mut text =
+        String::from("The life of a container: state, event -> state, effects. Idle pairs are left out.\n");
     for state in STATES {
         text.push('\n');
         for event in EVENTS {

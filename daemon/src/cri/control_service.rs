@@ -104,10 +104,7 @@ impl wire::control_server::Control for ControlService {
     }
 }
 
-fn shim(
-    facts: &crate::container::ContainerFacts,
-    view: &crate::container::View,
-) -> wire::ContainerShim {
+fn shim(facts: &crate::container::ContainerFacts, view: &crate::container::View) -> wire::ContainerShim {
     let number = |pid: i32| u32::try_from(pid).unwrap_or(0);
     let hello = view.link.as_ref().map(|link| &link.hello);
     let state = container_state(view).as_str_name().trim_start_matches("CONTAINER_").to_lowercase();

@@ -24,29 +24,47 @@ type Never<T> = tokio_stream::Empty<Result<T, Status>>;
 
 #[tonic::async_trait]
 impl v1::image_service_server::ImageService for ImageService {
-    async fn list_images(&self, request: Request<v1::ListImagesRequest>) -> Result<Response<v1::ListImagesResponse>, Status> {
+    async fn list_images(
+        &self,
+        request: Request<v1::ListImagesRequest>,
+    ) -> Result<Response<v1::ListImagesResponse>, Status> {
         Ok(Response::new(calls::list_images::handle(&self.images, request.into_inner())))
     }
 
     type StreamImagesStream = Never<v1::StreamImagesResponse>;
 
-    async fn stream_images(&self, _: Request<v1::StreamImagesRequest>) -> Result<Response<Self::StreamImagesStream>, Status> {
+    async fn stream_images(
+        &self,
+        _: Request<v1::StreamImagesRequest>,
+    ) -> Result<Response<Self::StreamImagesStream>, Status> {
         Err(calls::stream_images::handle())
     }
 
-    async fn image_status(&self, request: Request<v1::ImageStatusRequest>) -> Result<Response<v1::ImageStatusResponse>, Status> {
+    async fn image_status(
+        &self,
+        request: Request<v1::ImageStatusRequest>,
+    ) -> Result<Response<v1::ImageStatusResponse>, Status> {
         calls::image_status::handle(&self.images, request.into_inner()).map(Response::new)
     }
 
-    async fn pull_image(&self, _: Request<v1::PullImageRequest>) -> Result<Response<v1::PullImageResponse>, Status> {
+    async fn pull_image(
+        &self,
+        _: Request<v1::PullImageRequest>,
+    ) -> Result<Response<v1::PullImageResponse>, Status> {
         Err(calls::pull_image::handle())
     }
 
-    async fn remove_image(&self, request: Request<v1::RemoveImageRequest>) -> Result<Response<v1::RemoveImageResponse>, Status> {
+    async fn remove_image(
+        &self,
+        request: Request<v1::RemoveImageRequest>,
+    ) -> Result<Response<v1::RemoveImageResponse>, Status> {
         calls::remove_image::handle(&self.images, request.into_inner()).await.map(Response::new)
     }
 
-    async fn image_fs_info(&self, _: Request<v1::ImageFsInfoRequest>) -> Result<Response<v1::ImageFsInfoResponse>, Status> {
+    async fn image_fs_info(
+        &self,
+        _: Request<v1::ImageFsInfoRequest>,
+    ) -> Result<Response<v1::ImageFsInfoResponse>, Status> {
         Ok(Response::new(calls::image_fs_info::handle(&self.images, &self.layout)))
     }
 }

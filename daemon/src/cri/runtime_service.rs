@@ -34,71 +34,130 @@ impl v1::runtime_service_server::RuntimeService for RuntimeService {
         Ok(Response::new(calls::version::handle()))
     }
 
-    async fn run_pod_sandbox(&self, request: Request<v1::RunPodSandboxRequest>) -> Result<Response<v1::RunPodSandboxResponse>, Status> {
+    async fn run_pod_sandbox(
+        &self,
+        request: Request<v1::RunPodSandboxRequest>,
+    ) -> Result<Response<v1::RunPodSandboxResponse>, Status> {
         calls::run_pod_sandbox::handle(&self.sandboxes, request.into_inner()).await.map(Response::new)
     }
 
-    async fn stop_pod_sandbox(&self, request: Request<v1::StopPodSandboxRequest>) -> Result<Response<v1::StopPodSandboxResponse>, Status> {
-        calls::stop_pod_sandbox::handle(&self.sandboxes, &self.containers, request.into_inner()).await.map(Response::new)
+    async fn stop_pod_sandbox(
+        &self,
+        request: Request<v1::StopPodSandboxRequest>,
+    ) -> Result<Response<v1::StopPodSandboxResponse>, Status> {
+        calls::stop_pod_sandbox::handle(&self.sandboxes, &self.containers, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
-    async fn remove_pod_sandbox(&self, request: Request<v1::RemovePodSandboxRequest>) -> Result<Response<v1::RemovePodSandboxResponse>, Status> {
-        calls::remove_pod_sandbox::handle(&self.sandboxes, &self.containers, request.into_inner()).await.map(Response::new)
+    async fn remove_pod_sandbox(
+        &self,
+        request: Request<v1::RemovePodSandboxRequest>,
+    ) -> Result<Response<v1::RemovePodSandboxResponse>, Status> {
+        calls::remove_pod_sandbox::handle(&self.sandboxes, &self.containers, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
-    async fn pod_sandbox_status(&self, request: Request<v1::PodSandboxStatusRequest>) -> Result<Response<v1::PodSandboxStatusResponse>, Status> {
-        calls::pod_sandbox_status::handle(&self.sandboxes, &self.containers.parts().layout, request.into_inner()).map(Response::new)
+    async fn pod_sandbox_status(
+        &self,
+        request: Request<v1::PodSandboxStatusRequest>,
+    ) -> Result<Response<v1::PodSandboxStatusResponse>, Status> {
+        calls::pod_sandbox_status::handle(
+            &self.sandboxes,
+            &self.containers.parts().layout,
+            request.into_inner(),
+        )
+        .map(Response::new)
     }
 
-    async fn list_pod_sandbox(&self, request: Request<v1::ListPodSandboxRequest>) -> Result<Response<v1::ListPodSandboxResponse>, Status> {
+    async fn list_pod_sandbox(
+        &self,
+        request: Request<v1::ListPodSandboxRequest>,
+    ) -> Result<Response<v1::ListPodSandboxResponse>, Status> {
         calls::list_pod_sandbox::handle(&self.sandboxes, request.into_inner()).map(Response::new)
     }
 
     type StreamPodSandboxesStream = Never<v1::StreamPodSandboxesResponse>;
 
-    async fn stream_pod_sandboxes(&self, _: Request<v1::StreamPodSandboxesRequest>) -> Result<Response<Self::StreamPodSandboxesStream>, Status> {
+    async fn stream_pod_sandboxes(
+        &self,
+        _: Request<v1::StreamPodSandboxesRequest>,
+    ) -> Result<Response<Self::StreamPodSandboxesStream>, Status> {
         Err(calls::stream_pod_sandboxes::handle())
     }
 
-    async fn create_container(&self, request: Request<v1::CreateContainerRequest>) -> Result<Response<v1::CreateContainerResponse>, Status> {
-        calls::create_container::handle(&self.sandboxes, &self.images, &self.containers, request.into_inner()).await.map(Response::new)
+    async fn create_container(
+        &self,
+        request: Request<v1::CreateContainerRequest>,
+    ) -> Result<Response<v1::CreateContainerResponse>, Status> {
+        calls::create_container::handle(&self.sandboxes, &self.images, &self.containers, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
-    async fn start_container(&self, request: Request<v1::StartContainerRequest>) -> Result<Response<v1::StartContainerResponse>, Status> {
+    async fn start_container(
+        &self,
+        request: Request<v1::StartContainerRequest>,
+    ) -> Result<Response<v1::StartContainerResponse>, Status> {
         calls::start_container::handle(&self.containers, request.into_inner()).await.map(Response::new)
     }
 
-    async fn stop_container(&self, request: Request<v1::StopContainerRequest>) -> Result<Response<v1::StopContainerResponse>, Status> {
+    async fn stop_container(
+        &self,
+        request: Request<v1::StopContainerRequest>,
+    ) -> Result<Response<v1::StopContainerResponse>, Status> {
         calls::stop_container::handle(&self.containers, request.into_inner()).await.map(Response::new)
     }
 
-    async fn remove_container(&self, request: Request<v1::RemoveContainerRequest>) -> Result<Response<v1::RemoveContainerResponse>, Status> {
+    async fn remove_container(
+        &self,
+        request: Request<v1::RemoveContainerRequest>,
+    ) -> Result<Response<v1::RemoveContainerResponse>, Status> {
         calls::remove_container::handle(&self.containers, request.into_inner()).await.map(Response::new)
     }
 
-    async fn list_containers(&self, request: Request<v1::ListContainersRequest>) -> Result<Response<v1::ListContainersResponse>, Status> {
+    async fn list_containers(
+        &self,
+        request: Request<v1::ListContainersRequest>,
+    ) -> Result<Response<v1::ListContainersResponse>, Status> {
         calls::list_containers::handle(&self.containers, request.into_inner()).map(Response::new)
     }
 
     type StreamContainersStream = Never<v1::StreamContainersResponse>;
 
-    async fn stream_containers(&self, _: Request<v1::StreamContainersRequest>) -> Result<Response<Self::StreamContainersStream>, Status> {
+    async fn stream_containers(
+        &self,
+        _: Request<v1::StreamContainersRequest>,
+    ) -> Result<Response<Self::StreamContainersStream>, Status> {
         Err(calls::stream_containers::handle())
     }
 
-    async fn container_status(&self, request: Request<v1::ContainerStatusRequest>) -> Result<Response<v1::ContainerStatusResponse>, Status> {
+    async fn container_status(
+        &self,
+        request: Request<v1::ContainerStatusRequest>,
+    ) -> Result<Response<v1::ContainerStatusResponse>, Status> {
         calls::container_status::handle(&self.containers, request.into_inner()).await.map(Response::new)
     }
 
-    async fn update_container_resources(&self, _: Request<v1::UpdateContainerResourcesRequest>) -> Result<Response<v1::UpdateContainerResourcesResponse>, Status> {
+    async fn update_container_resources(
+        &self,
+        _: Request<v1::UpdateContainerResourcesRequest>,
+    ) -> Result<Response<v1::UpdateContainerResourcesResponse>, Status> {
         Err(calls::update_container_resources::handle())
     }
 
-    async fn reopen_container_log(&self, request: Request<v1::ReopenContainerLogRequest>) -> Result<Response<v1::ReopenContainerLogResponse>, Status> {
+    async fn reopen_container_log(
+        &self,
+        request: Request<v1::ReopenContainerLogRequest>,
+    ) -> Result<Response<v1::ReopenContainerLogResponse>, Status> {
         calls::reopen_container_log::handle(&self.containers, request.into_inner()).await.map(Response::new)
     }
 
-    async fn exec_sync(&self, request: Request<v1::ExecSyncRequest>) -> Result<Response<v1::ExecSyncResponse>, Status> {
+    async fn exec_sync(
+        &self,
+        request: Request<v1::ExecSyncRequest>,
+    ) -> Result<Response<v1::ExecSyncResponse>, Status> {
         calls::exec_sync::handle(&self.containers, request.into_inner()).await.map(Response::new)
     }
 
@@ -110,75 +169,123 @@ impl v1::runtime_service_server::RuntimeService for RuntimeService {
         Err(calls::attach::handle())
     }
 
-    async fn port_forward(&self, _: Request<v1::PortForwardRequest>) -> Result<Response<v1::PortForwardResponse>, Status> {
+    async fn port_forward(
+        &self,
+        _: Request<v1::PortForwardRequest>,
+    ) -> Result<Response<v1::PortForwardResponse>, Status> {
         Err(calls::port_forward::handle())
     }
 
-    async fn container_stats(&self, _: Request<v1::ContainerStatsRequest>) -> Result<Response<v1::ContainerStatsResponse>, Status> {
+    async fn container_stats(
+        &self,
+        _: Request<v1::ContainerStatsRequest>,
+    ) -> Result<Response<v1::ContainerStatsResponse>, Status> {
         Err(calls::container_stats::handle())
     }
 
-    async fn list_container_stats(&self, _: Request<v1::ListContainerStatsRequest>) -> Result<Response<v1::ListContainerStatsResponse>, Status> {
+    async fn list_container_stats(
+        &self,
+        _: Request<v1::ListContainerStatsRequest>,
+    ) -> Result<Response<v1::ListContainerStatsResponse>, Status> {
         Err(calls::list_container_stats::handle())
     }
 
     type StreamContainerStatsStream = Never<v1::StreamContainerStatsResponse>;
 
-    async fn stream_container_stats(&self, _: Request<v1::StreamContainerStatsRequest>) -> Result<Response<Self::StreamContainerStatsStream>, Status> {
+    async fn stream_container_stats(
+        &self,
+        _: Request<v1::StreamContainerStatsRequest>,
+    ) -> Result<Response<Self::StreamContainerStatsStream>, Status> {
         Err(calls::stream_container_stats::handle())
     }
 
-    async fn pod_sandbox_stats(&self, _: Request<v1::PodSandboxStatsRequest>) -> Result<Response<v1::PodSandboxStatsResponse>, Status> {
+    async fn pod_sandbox_stats(
+        &self,
+        _: Request<v1::PodSandboxStatsRequest>,
+    ) -> Result<Response<v1::PodSandboxStatsResponse>, Status> {
         Err(calls::pod_sandbox_stats::handle())
     }
 
-    async fn list_pod_sandbox_stats(&self, _: Request<v1::ListPodSandboxStatsRequest>) -> Result<Response<v1::ListPodSandboxStatsResponse>, Status> {
+    async fn list_pod_sandbox_stats(
+        &self,
+        _: Request<v1::ListPodSandboxStatsRequest>,
+    ) -> Result<Response<v1::ListPodSandboxStatsResponse>, Status> {
         Err(calls::list_pod_sandbox_stats::handle())
     }
 
     type StreamPodSandboxStatsStream = Never<v1::StreamPodSandboxStatsResponse>;
 
-    async fn stream_pod_sandbox_stats(&self, _: Request<v1::StreamPodSandboxStatsRequest>) -> Result<Response<Self::StreamPodSandboxStatsStream>, Status> {
+    async fn stream_pod_sandbox_stats(
+        &self,
+        _: Request<v1::StreamPodSandboxStatsRequest>,
+    ) -> Result<Response<Self::StreamPodSandboxStatsStream>, Status> {
         Err(calls::stream_pod_sandbox_stats::handle())
     }
 
-    async fn update_runtime_config(&self, _: Request<v1::UpdateRuntimeConfigRequest>) -> Result<Response<v1::UpdateRuntimeConfigResponse>, Status> {
+    async fn update_runtime_config(
+        &self,
+        _: Request<v1::UpdateRuntimeConfigRequest>,
+    ) -> Result<Response<v1::UpdateRuntimeConfigResponse>, Status> {
         Err(calls::update_runtime_config::handle())
     }
 
-    async fn status(&self, request: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
+    async fn status(
+        &self,
+        request: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::StatusResponse>, Status> {
         Ok(Response::new(calls::status::handle(&self.identity, &self.handlers, request.into_inner())))
     }
 
-    async fn checkpoint_container(&self, _: Request<v1::CheckpointContainerRequest>) -> Result<Response<v1::CheckpointContainerResponse>, Status> {
+    async fn checkpoint_container(
+        &self,
+        _: Request<v1::CheckpointContainerRequest>,
+    ) -> Result<Response<v1::CheckpointContainerResponse>, Status> {
         Err(calls::checkpoint_container::handle())
     }
 
     type GetContainerEventsStream = Never<v1::ContainerEventResponse>;
 
-    async fn get_container_events(&self, _: Request<v1::GetEventsRequest>) -> Result<Response<Self::GetContainerEventsStream>, Status> {
+    async fn get_container_events(
+        &self,
+        _: Request<v1::GetEventsRequest>,
+    ) -> Result<Response<Self::GetContainerEventsStream>, Status> {
         Err(calls::get_container_events::handle())
     }
 
-    async fn list_metric_descriptors(&self, _: Request<v1::ListMetricDescriptorsRequest>) -> Result<Response<v1::ListMetricDescriptorsResponse>, Status> {
+    async fn list_metric_descriptors(
+        &self,
+        _: Request<v1::ListMetricDescriptorsRequest>,
+    ) -> Result<Response<v1::ListMetricDescriptorsResponse>, Status> {
         Err(calls::list_metric_descriptors::handle())
     }
 
-    async fn list_pod_sandbox_metrics(&self, _: Request<v1::ListPodSandboxMetricsRequest>) -> Result<Response<v1::ListPodSandboxMetricsResponse>, Status> {
+    async fn list_pod_sandbox_metrics(
+        &self,
+        _: Request<v1::ListPodSandboxMetricsRequest>,
+    ) -> Result<Response<v1::ListPodSandboxMetricsResponse>, Status> {
         Err(calls::list_pod_sandbox_metrics::handle())
     }
 
     type StreamPodSandboxMetricsStream = Never<v1::StreamPodSandboxMetricsResponse>;
 
-    async fn stream_pod_sandbox_metrics(&self, _: Request<v1::StreamPodSandboxMetricsRequest>) -> Result<Response<Self::StreamPodSandboxMetricsStream>, Status> {
+    async fn stream_pod_sandbox_metrics(
+        &self,
+        _: Request<v1::StreamPodSandboxMetricsRequest>,
+    ) -> Result<Response<Self::StreamPodSandboxMetricsStream>, Status> {
         Err(calls::stream_pod_sandbox_metrics::handle())
     }
 
-    async fn runtime_config(&self, _: Request<v1::RuntimeConfigRequest>) -> Result<Response<v1::RuntimeConfigResponse>, Status> {
+    async fn runtime_config(
+        &self,
+        _: Request<v1::RuntimeConfigRequest>,
+    ) -> Result<Response<v1::RuntimeConfigResponse>, Status> {
         Ok(Response::new(calls::runtime_config::handle(&self.containers.parts().cgroups)))
     }
 
-    async fn update_pod_sandbox_resources(&self, _: Request<v1::UpdatePodSandboxResourcesRequest>) -> Result<Response<v1::UpdatePodSandboxResourcesResponse>, Status> {
+    async fn update_pod_sandbox_resources(
+        &self,
+        _: Request<v1::UpdatePodSandboxResourcesRequest>,
+    ) -> Result<Response<v1::UpdatePodSandboxResourcesResponse>, Status> {
         Err(calls::update_pod_sandbox_resources::handle())
     }
 }

@@ -77,10 +77,8 @@ impl Location {
 
     /// delete, the same for both.
     pub(super) fn delete(&self, run_dir: &RunDir, id: &ContainerId) -> shim::Command {
-        let mut command = self.command(
-            &run_dir.runtime_log(),
-            &["delete".to_owned(), "--force".to_owned(), id.to_string()],
-        );
+        let mut command = self
+            .command(&run_dir.runtime_log(), &["delete".to_owned(), "--force".to_owned(), id.to_string()]);
         command.timeout_ms = u32::try_from(limits::RUNTIME_DELETE.as_millis()).unwrap_or(u32::MAX);
         command
     }

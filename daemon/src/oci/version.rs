@@ -17,8 +17,14 @@ const RUNC: [Advisory; 3] = [
         below: (1, 2, 8),
         text: "CVE-2025-31133, CVE-2025-52565, CVE-2025-52881: masked paths and mounts can be turned against the host; update to 1.2.8, 1.3.3 or later (or your distribution's patched package)",
     },
-    Advisory { below: (1, 1, 12), text: "CVE-2024-21626: a leaked descriptor leads to the host's files; update to 1.1.12 or later" },
-    Advisory { below: (1, 1, 0), text: "exec cannot be given a cgroup of its own: exec timeouts may leave processes; update to 1.1.0 or later" },
+    Advisory {
+        below: (1, 1, 12),
+        text: "CVE-2024-21626: a leaked descriptor leads to the host's files; update to 1.1.12 or later",
+    },
+    Advisory {
+        below: (1, 1, 0),
+        text: "exec cannot be given a cgroup of its own: exec timeouts may leave processes; update to 1.1.0 or later",
+    },
 ];
 
 const CRUN: [Advisory; 1] =

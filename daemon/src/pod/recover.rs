@@ -40,7 +40,8 @@ pub async fn recover(
     reach("recover.begin");
     let mut found = Found::default();
     for name in store::names(&layout.sandboxes())? {
-        let Some((id, facts)) = entry(&name, SandboxId::parse, |id| layout.sandbox_facts(id), |id| layout.sandbox(id))
+        let Some((id, facts)) =
+            entry(&name, SandboxId::parse, |id| layout.sandbox_facts(id), |id| layout.sandbox(id))
         else {
             continue;
         };
@@ -151,11 +152,9 @@ async fn condition(
                 Err(error) => return Err(io::Error::other(error)),
             },
             Phase::RUNNING | Phase::DRAINING => Adopted::Running(link, Box::new(state)),
-            Phase::PHASE_UNSPECIFIED
-            | Phase::BORN
-            | Phase::CREATING
-            | Phase::CREATED
-            | Phase::STARTING => Adopted::Starting(link),
+            Phase::PHASE_UNSPECIFIED | Phase::BORN | Phase::CREATING | Phase::CREATED | Phase::STARTING => {
+                Adopted::Starting(link)
+            }
         },
         Condition::Exited(record) => Adopted::Exited(record),
         Condition::Silent => Adopted::Silent,
@@ -169,10 +168,6 @@ fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-async fn lost(
-    facts: &Arc<ContainerFacts>,
-    parts: &Arc<container::Parts>,
-    why: &str,
-) -> io::Result<Adopted> {
+async fn lost(facts: &Arc<ContainerFacts>, parts: &Arc<container::Parts>, why: &str) -> io::Result<Adopted> {
     record_lost(facts, parts, why).await.map(Adopted::Exited)
 }

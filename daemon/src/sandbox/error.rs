@@ -18,7 +18,9 @@ pub enum SandboxError {
     #[error(transparent)]
     Handler(#[from] UnknownHandler),
     /// Another one has this name and differs.
-    #[error("a sandbox named {name} is there already as {id}, made from another configuration; remove it first")]
+    #[error(
+        "a sandbox named {name} is there already as {id}, made from another configuration; remove it first"
+    )]
     NameTaken {
         /// The name.
         name: SandboxName,

@@ -39,17 +39,16 @@ pub struct Lease(#[allow(dead_code, reason = "held for its drop")] OwnedRwLockRe
 
 impl Sandbox {
     /// Starts the owner.
-    pub(super) fn spawn(
-        facts: SandboxFacts,
-        state: State,
-        parts: Arc<Parts>,
-        registry: Sandboxes,
-    ) -> Self {
+    pub(super) fn spawn(facts: SandboxFacts, state: State, parts: Arc<Parts>, registry: Sandboxes) -> Self {
         let (inbox, messages) = mpsc::channel(limits::INBOX);
         let (publish, view) = watch::channel(state);
         let facts = Arc::new(facts);
-        let handle =
-            Self { facts: facts.clone(), inbox: inbox.clone(), state: view, gate: Arc::new(RwLock::new(true)) };
+        let handle = Self {
+            facts: facts.clone(),
+            inbox: inbox.clone(),
+            state: view,
+            gate: Arc::new(RwLock::new(true)),
+        };
         let owner = Owner {
             facts,
             state,

@@ -30,7 +30,13 @@ async fn make(facts: &Arc<SandboxFacts>, parts: &Arc<Parts>) -> Result<(), Sandb
     let disk = |name: &'static str, work: fn(&SandboxFacts, &Parts, &SandboxId) -> io::Result<()>| {
         let (facts, parts, id) = (facts.clone(), parts.clone(), id.clone());
         async move {
-            let done = step(name, blocking(Pool::Disk, { let facts = facts.clone(); move || work(&facts, &parts, &id) }));
+            let done = step(
+                name,
+                blocking(Pool::Disk, {
+                    let facts = facts.clone();
+                    move || work(&facts, &parts, &id)
+                }),
+            );
             done.await.map_err(|e| SandboxError::step(&facts.id, name, e))
         }
     };

@@ -20,7 +20,8 @@ const EVENTS: [Event; 9] = [
 
 #[test]
 fn the_matrix_is_the_documented_one() {
-    let mut text = String::from("The life of a sandbox: state, event -> state, effects. Idle pairs are left out.\n");
+    let mut text =
+        String::from("The life of a sandbox: state, event -> state, effects. Idle pairs are left out.\n");
     for state in STATES {
         text.push('\n');
         for event in EVENTS {
@@ -50,7 +51,8 @@ fn every_sequence_keeps_the_invariants() {
             if !ends {
                 assert!(!effects.is_empty(), "{state:?} leaves {event:?} without an answer");
             }
-            let begins = effects.iter().filter(|e| matches!(e, Effect::BeginStop | Effect::BeginReclaim)).count();
+            let begins =
+                effects.iter().filter(|e| matches!(e, Effect::BeginStop | Effect::BeginReclaim)).count();
             assert!(begins <= 1);
             let ended = ends && (next != state || state == State::Gone);
             if begins == 1 {

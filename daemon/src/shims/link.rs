@@ -15,7 +15,7 @@ use nix::{
     sys::stat::Mode,
 };
 use protocol::{client::ShimClient, limits::DESCRIPTORS_MAX, rundir::RunDir, shim, version};
-use ttrpc::{context, r#async::transport::Socket};
+use ttrpc::{r#async::transport::Socket, context};
 
 use crate::{
     limits,

@@ -38,7 +38,7 @@ pub fn try_lock(path: &Path, owner: &str) -> io::Result<TryLock> {
         }
         Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
             let mut text = String::new();
-            let _ = (&mut file).take(64).read_to_string(&mut text);
+            (&mut file).take(64).read_to_string(&mut text).ok();
             Ok(TryLock::Busy(text.trim().to_owned()))
         }
         Err((_, errno)) => Err(errno.into()),

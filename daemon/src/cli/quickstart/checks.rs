@@ -51,7 +51,10 @@ impl Log {
         for (index, line) in lines.iter().enumerate() {
             let wanted = format!("stdout F line {}", index + 1);
             if line.split_once(' ').map(|(_, rest)| rest) != Some(wanted.as_str()) {
-                return Err(Failure::failed(format!("log line {}: {line:?} instead of {wanted:?}", index + 1)));
+                return Err(Failure::failed(format!(
+                    "log line {}: {line:?} instead of {wanted:?}",
+                    index + 1
+                )));
             }
         }
         Ok(lines.len())

@@ -30,7 +30,9 @@ const EXIT_AFTER_MS: &str = "1500";
 
 pub(super) fn run(arguments: &QuickstartArguments) -> Result<ExitCode, Failure> {
     if !nix::unistd::geteuid().is_root() {
-        return Err(Failure::unfit("quickstart starts containers, which needs root: sudo taffrail quickstart"));
+        return Err(Failure::unfit(
+            "quickstart starts containers, which needs root: sudo taffrail quickstart",
+        ));
     }
     let folder = temporary_folder()?;
     let story = block_on(tell(&folder, arguments.keep));
@@ -106,7 +108,8 @@ async fn acts(narrator: &Narrator, folder: &Path, daemon: &mut Daemon) -> Result
     daemon.kill().await?;
     narrator.say("the daemon is killed with SIGKILL; the container does not notice")?;
     wait_for("log lines while no daemon runs", || Ok(log.lines()?.len() > lines + 50)).await?;
-    wait_for("the other container's end while no daemon runs", || Ok(checks::has_ended(folder, &leaver))).await?;
+    wait_for("the other container's end while no daemon runs", || Ok(checks::has_ended(folder, &leaver)))
+        .await?;
     narrator.say(&format!("{} log lines written without a daemon", log.lines()?.len() - lines))?;
 
     daemon.restart().await?;
@@ -116,7 +119,8 @@ async fn acts(narrator: &Narrator, folder: &Path, daemon: &mut Daemon) -> Result
         return Err(Failure::failed("the container or its shim was replaced: that is a bug"));
     }
     let request = v1::ContainerStatusRequest { container_id: leaver, verbose: false };
-    let status = connection.runtime().container_status(request).await?.into_inner().status.unwrap_or_default();
+    let status =
+        connection.runtime().container_status(request).await?.into_inner().status.unwrap_or_default();
     if status.exit_code != EXIT_CODE {
         return Err(Failure::failed(format!("exit code {} instead of {EXIT_CODE}", status.exit_code)));
     }
@@ -182,10 +186,7 @@ async fn exec(
 }
 
 /// Shim pid and init pid of a container.
-async fn shims(
-    connection: &super::connect::Connection,
-    container: &str,
-) -> Result<(u32, u32), Failure> {
+async fn shims(connection: &super::connect::Connection, container: &str) -> Result<(u32, u32), Failure> {
     let status = connection.control().status(cri_api::control::StatusRequest {}).await?.into_inner();
     let found = status.containers.into_iter().find(|c| c.container_id == container);
     found

@@ -10,7 +10,10 @@ use tonic::Status;
 
 use crate::{
     clock::now_nanos,
-    container::{ContainerConfig, ContainerError, ContainerFacts, Containers, FACTS_VERSION, NewContainer, signal_number},
+    container::{
+        ContainerConfig, ContainerError, ContainerFacts, Containers, FACTS_VERSION, NewContainer,
+        signal_number,
+    },
     cri::{
         convert::{container_config, required},
         error,
@@ -45,11 +48,12 @@ pub(in crate::cri) async fn handle(
     for mount in &facts.config.mounts {
         if !Path::new(&mount.host_path).exists() {
             let path = &mount.host_path;
-            return Err(error::invalid(format!("config.mounts.host_path {path} is not there: make it first")));
+            return Err(error::invalid(format!(
+                "config.mounts.host_path {path} is not there: make it first"
+            )));
         }
     }
-    let new =
-        NewContainer { facts, sandbox: sandbox.facts.clone(), image, defaults, pin, lease };
+    let new = NewContainer { facts, sandbox: sandbox.facts.clone(), image, defaults, pin, lease };
     let container = containers.create(new).await.map_err(error::container)?;
     Ok(v1::CreateContainerResponse { container_id: container.facts.id.clone() })
 }
@@ -87,11 +91,8 @@ fn facts(
     } else {
         format!("{}/{}", pod.log_directory.trim_end_matches('/'), config.log_path)
     };
-    let parent = if pod.cgroup_parent.is_empty() {
-        parts.cgroups.default_parent()
-    } else {
-        pod.cgroup_parent.clone()
-    };
+    let parent =
+        if pod.cgroup_parent.is_empty() { parts.cgroups.default_parent() } else { pod.cgroup_parent.clone() };
     Ok(ContainerFacts {
         version: FACTS_VERSION,
         id: new_id(),

@@ -25,9 +25,7 @@ pub(in crate::cri) async fn handle(
     let seconds = u64::try_from(timeout).map_err(|_| error::invalid("timeout is negative"))?;
     let container = containers.get(&wanted).map_err(error::container)?;
     let parts = containers.parts().clone();
-    let work = async move {
-        exec_sync(&container, &parts, request.cmd, Duration::from_secs(seconds)).await
-    };
+    let work = async move { exec_sync(&container, &parts, request.cmd, Duration::from_secs(seconds)).await };
     match tasks::outlive("exec sync", work).await.map_err(error::container)? {
         ExecEnd::Ended { code, stdout, stderr } => {
             Ok(v1::ExecSyncResponse { stdout, stderr, exit_code: code })

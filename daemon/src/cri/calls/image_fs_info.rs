@@ -15,8 +15,5 @@ pub(in crate::cri) fn handle(images: &Images, layout: &Layout) -> v1::ImageFsInf
         // Not counted yet: absent rather than invented.
         inodes_used: None,
     };
-    v1::ImageFsInfoResponse {
-        image_filesystems: vec![usage.clone()],
-        container_filesystems: vec![usage],
-    }
+    v1::ImageFsInfoResponse { image_filesystems: vec![usage.clone()], container_filesystems: vec![usage] }
 }

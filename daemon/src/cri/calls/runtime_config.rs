@@ -11,7 +11,5 @@ pub(in crate::cri) fn handle(cgroups: &Cgroups) -> v1::RuntimeConfigResponse {
         CgroupDriver::Systemd => v1::CgroupDriver::Systemd,
         CgroupDriver::Cgroupfs => v1::CgroupDriver::Cgroupfs,
     };
-    v1::RuntimeConfigResponse {
-        linux: Some(v1::LinuxRuntimeConfiguration { cgroup_driver: driver as i32 }),
-    }
+    v1::RuntimeConfigResponse { linux: Some(v1::LinuxRuntimeConfiguration { cgroup_driver: driver as i32 }) }
 }

@@ -5,5 +5,7 @@
 use tonic::Status;
 
 pub(in crate::cri) fn handle() -> Status {
-    Status::unimplemented("UpdatePodSandboxResources is not implemented yet. Limits are set at creation only.")
+    Status::unimplemented(
+        "UpdatePodSandboxResources is not implemented yet. Limits are set at creation only.",
+    )
 }

@@ -110,7 +110,11 @@ fn resources(asked: &v1::LinuxContainerResources) -> Result<Resources, Status> {
     unsupported(!asked.hugepage_limits.is_empty(), "config.linux.resources.hugepage_limits")?;
     unsupported(!asked.unified.is_empty(), "config.linux.resources.unified")?;
     let limit = |value: i64, field: &str| {
-        if value < -1 { Err(invalid(format!("config.linux.resources.{field} {value} is negative"))) } else { Ok(value) }
+        if value < -1 {
+            Err(invalid(format!("config.linux.resources.{field} {value} is negative")))
+        } else {
+            Ok(value)
+        }
     };
     if !OOM_SCORE_ADJ.contains(&asked.oom_score_adj) {
         return Err(invalid("config.linux.resources.oom_score_adj must be -1000 to 1000"));

@@ -72,9 +72,7 @@ pub(in crate::cri) fn pod_sandbox_status(facts: &SandboxFacts, state: SandboxSta
         created_at: facts.created_at,
         // Loopback only, or the host's network: no address of the pod's own.
         network: Some(v1::PodSandboxNetworkStatus::default()),
-        linux: Some(v1::LinuxPodSandboxStatus {
-            namespaces: Some(v1::Namespace { options: Some(options) }),
-        }),
+        linux: Some(v1::LinuxPodSandboxStatus { namespaces: Some(v1::Namespace { options: Some(options) }) }),
         labels: map(&config.labels),
         annotations: map(&config.annotations),
         runtime_handler: config.handler.clone(),
@@ -169,8 +167,10 @@ fn signal_name(number: u8) -> String {
         35..=49 => format!("RTMINPLUS{}", number - 34),
         50..=63 => format!("RTMAXMINUS{}", 64 - number),
         64 => "RTMAX".to_owned(),
-        number => nix::sys::signal::Signal::try_from(i32::from(number))
-            .map_or_else(|_| "TERM".to_owned(), |signal| signal.as_str().trim_start_matches("SIG").to_owned()),
+        number => nix::sys::signal::Signal::try_from(i32::from(number)).map_or_else(
+            |_| "TERM".to_owned(),
+            |signal| signal.as_str().trim_start_matches("SIG").to_owned(),
+        ),
     }
 }
 

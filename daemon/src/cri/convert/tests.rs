@@ -50,7 +50,9 @@ fn what_is_missing_is_named() {
     assert!(sandbox_config(None, "").unwrap_err().message().contains("config is missing"));
     assert!(refused_sandbox(|c| c.metadata = None).contains("config.metadata"));
     assert!(refused_container(|c| c.image = None).contains("config.image"));
-    assert!(refused_container(|c| c.metadata = Some(v1::ContainerMetadata::default())).contains("metadata.name"));
+    assert!(
+        refused_container(|c| c.metadata = Some(v1::ContainerMetadata::default())).contains("metadata.name")
+    );
 }
 
 #[test]
@@ -66,11 +68,13 @@ fn what_is_not_supported_is_refused_by_name() {
     assert!(security(|s| s.run_as_username = "www".into()).contains("run_as_username"));
     assert!(security(|s| s.seccomp = Some(v1::SecurityProfile::default())).contains("seccomp"));
     assert!(refused_container(|c| c.devices.push(v1::Device::default())).contains("devices"));
-    assert!(refused_sandbox(|c| {
-        let sysctls = [("kernel.x".to_owned(), "1".to_owned())].into();
-        c.linux = Some(v1::LinuxPodSandboxConfig { sysctls, ..v1::LinuxPodSandboxConfig::default() });
-    })
-    .contains("sysctls"));
+    assert!(
+        refused_sandbox(|c| {
+            let sysctls = [("kernel.x".to_owned(), "1".to_owned())].into();
+            c.linux = Some(v1::LinuxPodSandboxConfig { sysctls, ..v1::LinuxPodSandboxConfig::default() });
+        })
+        .contains("sysctls")
+    );
 }
 
 #[test]
@@ -78,13 +82,15 @@ fn paths_and_words_that_could_break_out_are_refused() {
     assert!(refused_sandbox(|c| c.log_directory = "/a/../b".into()).contains("log_directory"));
     assert!(refused_container(|c| c.log_path = "../x".into()).contains("log_path"));
     assert!(refused_sandbox(|c| c.hostname = "a\nb".into()).contains("hostname"));
-    assert!(refused_sandbox(|c| {
-        let servers = vec!["1.1.1.1\nsearch evil".into()];
-        c.dns_config = Some(v1::DnsConfig { servers, ..v1::DnsConfig::default() });
-    })
-    .contains("dns_config.servers"));
+    assert!(
+        refused_sandbox(|c| {
+            let servers = vec!["1.1.1.1\nsearch evil".into()];
+            c.dns_config = Some(v1::DnsConfig { servers, ..v1::DnsConfig::default() });
+        })
+        .contains("dns_config.servers")
+    );
     assert!(refused_container(|c| c.args = vec!["a\0b".into()]).contains("NUL"));
-    let value = vec![0xff].into();
+    let value = vec![0xff];
     assert!(refused_container(|c| c.envs = vec![v1::KeyValue { key: "A".into(), value }]).contains("UTF-8"));
 }
 

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{CapabilitySet, HostLimits, ImageDefaults, PodFiles, SpecError, SpecInputs, generate, user};
 use crate::{
-    container::{
-        ContainerConfig, ContainerFacts, ContainerName, Mount, Propagation, Resources, Security,
-    },
+    container::{ContainerConfig, ContainerFacts, ContainerName, Mount, Propagation, Resources, Security},
     sandbox::{SandboxConfig, SandboxFacts, SandboxName, Sharing},
 };
 
