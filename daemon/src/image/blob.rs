@@ -104,7 +104,7 @@ impl<R: Read> Skip for &mut Hashing<'_, R> {}
 /// Decompresses gzip and zstd, or passes plain bytes.
 pub(super) enum Decoder<R: BufRead> {
     Plain(R),
-    Gzip(MultiGzDecoder<R>),
+    Gzip(Box<MultiGzDecoder<R>>),
     Zstd(zstd::stream::read::Decoder<'static, R>),
 }
 
@@ -124,7 +124,7 @@ impl<R: BufRead> Decoder<R> {
         let failed = |source| UnpackError::Read { offset: 0, source };
         let magic = source.fill_buf().map_err(failed)?;
         Ok(match magic {
-            [0x1f, 0x8b, ..] => Self::Gzip(MultiGzDecoder::new(source)),
+            [0x1f, 0x8b, ..] => Self::Gzip(Box::new(MultiGzDecoder::new(source))),
             // A frame, or one to be skipped: archives that can be read in pieces begin with such.
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(source).map_err(failed)?;

@@ -17,7 +17,8 @@ use crate::image::{
     unpack::UnpackError,
 };
 
-const BLOCK: u64 = 512;
+/// A tar archive is made of blocks of this many bytes.
+const BLOCK: usize = 512;
 
 /// A reader that can pass over bytes.
 pub(super) trait Skip: Read {
@@ -111,7 +112,7 @@ impl<R: Skip> TarStream<R> {
     }
 
     fn read_data(&mut self, bytes: &mut Vec<u8>) -> Result<(), UnpackError> {
-        let mut block = [0; BLOCK as usize];
+        let mut block = [0; BLOCK];
         loop {
             let length = self.read(&mut block)?;
             if length == 0 {
@@ -123,7 +124,7 @@ impl<R: Skip> TarStream<R> {
 
     fn expect(&mut self, size: u64) {
         self.left = size;
-        self.filling = (BLOCK - size % BLOCK) % BLOCK;
+        self.filling = size.wrapping_neg() % BLOCK as u64;
     }
 
     fn pass(&mut self, length: u64) -> Result<(), UnpackError> {
@@ -160,8 +161,8 @@ impl<R: Skip> TarStream<R> {
         }
     }
 
-    fn block(&mut self) -> Result<Option<[u8; BLOCK as usize]>, UnpackError> {
-        let mut block = [0; BLOCK as usize];
+    fn block(&mut self) -> Result<Option<[u8; BLOCK]>, UnpackError> {
+        let mut block = [0; BLOCK];
         let mut have = 0;
         while have < block.len() {
             match self.source.read(&mut block[have..]) {

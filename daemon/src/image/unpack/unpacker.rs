@@ -18,7 +18,7 @@ use crate::{
         tar_stream::{Member, MemberKind, Skip, TarStream},
     },
     snapshot::Fresh,
-    sys::unpack::{Attributes, Beneath, Kind, led_astray},
+    sys::unpack::{Attributes, Beneath, Kind, Xattrs, led_astray},
 };
 
 /// Beginning of the names that hide what is below (OCI image-spec, "Whiteouts").
@@ -300,7 +300,7 @@ impl<'a> Unpacker<'a> {
 
 /// The attributes that are kept: user's and file capabilities. Those that steer overlay are refused; labels of
 /// security modules and access lists belong to the host that made the image, not to this one.
-fn xattrs(member: &Member) -> Result<Vec<(Vec<u8>, Vec<u8>)>, UnpackError> {
+fn xattrs(member: &Member) -> Result<Xattrs, UnpackError> {
     let mut kept = Vec::new();
     for (name, value) in &member.attributes.xattrs {
         if name.starts_with(b"trusted.") {

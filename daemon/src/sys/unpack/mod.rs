@@ -35,6 +35,9 @@ pub struct Beneath {
     last: Option<(PathBuf, OwnedFd)>,
 }
 
+/// Extended attributes, name and value.
+pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// Owner, permissions and time of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attributes {
@@ -46,8 +49,8 @@ pub struct Attributes {
     pub gid: u32,
     /// Modification time: seconds since the epoch and nanoseconds. `None`: left as it comes.
     pub mtime: Option<(i64, u32)>,
-    /// Extended attributes, name and value.
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Extended attributes.
+    pub xattrs: Xattrs,
 }
 
 /// What kind of file stands at a path.
@@ -267,11 +270,7 @@ impl Beneath {
 
     /// Extended attributes of a file or folder whose names `wanted` accepts; none where the file system knows
     /// none.
-    pub fn xattrs(
-        &mut self,
-        path: &Path,
-        wanted: impl Fn(&[u8]) -> bool,
-    ) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    pub fn xattrs(&mut self, path: &Path, wanted: impl Fn(&[u8]) -> bool) -> io::Result<Xattrs> {
         let place = if path.as_os_str().is_empty() {
             path_of(&self.root).join(".")
         } else {
