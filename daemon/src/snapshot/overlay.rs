@@ -73,6 +73,8 @@ impl Overlay {
         let empty = self.empty();
         let top = layers.last().unwrap_or(&empty);
         make_upper(&upper, top).map_err(SnapshotError::disk("make the folder", &upper))?;
+        // One that was used and never taken down (the host went down) is refused by the kernel.
+        remove_folder(&work)?;
         store::make_dir(&work).map_err(SnapshotError::disk("make the folder", &work))?;
         let mut lower: Vec<String> = layers.iter().rev().map(|path| self.short(path)).collect();
         if lower.is_empty() {

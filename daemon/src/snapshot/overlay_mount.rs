@@ -10,7 +10,7 @@ use rustix::{
     io::Errno,
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
-        fsconfig_set_string, fsmount, fsopen, move_mount,
+        fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
     },
 };
 
@@ -22,6 +22,10 @@ use crate::snapshot::{
 /// `index` would tie an upper folder to one set of layers for ever, `metacopy` would leave a file's bytes
 /// below; neither is worth its surprises to a container, and a kernel may have them on by default.
 const FIXED: [(&str, &str); 2] = [("index", "off"), ("metacopy", "off")];
+
+/// Nothing is written to the disk for its own sake: a container's root file system does not outlive the host,
+/// and taking it down would otherwise wait for all it wrote. Kernels before 5.10 do not know the option.
+const VOLATILE: &str = "volatile";
 
 /// What is mounted.
 #[derive(Debug)]
@@ -69,6 +73,10 @@ impl Stack {
             for (key, value) in FIXED {
                 fsconfig_set_string(&context, key, value)?;
             }
+            match fsconfig_set_flag(&context, VOLATILE) {
+                Ok(()) | Err(Errno::INVAL) => {}
+                Err(errno) => return Err(errno),
+            }
             fsconfig_create(&context)?;
             let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
             move_mount(&mount, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
@@ -82,15 +90,20 @@ impl Stack {
         for (key, value) in FIXED {
             options += &format!(",{key}={value}");
         }
-        if options.len() > MOUNT_OPTIONS_MAX {
+        if options.len() + VOLATILE.len() >= MOUNT_OPTIONS_MAX {
             let why = format!("their mount options take {} of {MOUNT_OPTIONS_MAX} bytes", options.len());
             return Err(SnapshotError::TooManyLayers { count: self.lower.len(), why });
         }
-        let options =
-            std::ffi::CString::new(options).map_err(|e| refused(target, String::new(), e.into()))?;
-        let mounted =
-            rustix::mount::mount("overlay", target, "overlay", MountFlags::empty(), options.as_c_str());
-        mounted.map_err(|errno| refused(target, String::new(), errno.into()))
+        let attempt = |options: String| -> io::Result<()> {
+            let options = std::ffi::CString::new(options)?;
+            let flags = MountFlags::empty();
+            Ok(rustix::mount::mount("overlay", target, "overlay", flags, options.as_c_str())?)
+        };
+        let mounted = match attempt(format!("{options},{VOLATILE}")) {
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => attempt(options),
+            other => other,
+        };
+        mounted.map_err(|error| refused(target, String::new(), error))
     }
 }
 

@@ -213,3 +213,48 @@ fn keys_and_roots_that_would_harm_are_refused() {
     }
     assert!(matches!(Overlay::open(&folder.path().join("a:b")), Err(SnapshotError::BadRoot(_))));
 }
+
+#[test]
+fn a_root_file_system_that_was_never_taken_down_can_be_mounted_again() {
+    let folder = tempfile::tempdir().unwrap();
+    for store in stores(folder.path()) {
+        let layers = two_layers(&*store);
+        let target = target(folder.path());
+        store.mount(KEY, &layers, &target).unwrap();
+        fs::File::create(target.join("made")).unwrap();
+        // What a reboot does to it.
+        unmount(&target).unwrap();
+        store.mount(KEY, &layers, &target).unwrap();
+        assert!(target.join("made").exists() && target.join("kept").exists());
+        store.release(KEY, &target).unwrap();
+    }
+}
+
+#[test]
+fn the_older_mount_call_does_as_well_and_names_its_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let Ok(store) = Overlay::open(&folder.path().join("overlay")) else {
+        eprintln!("skipped: no overlay");
+        return;
+    };
+    let layers = two_layers(&store);
+    let target = target(folder.path());
+    // Too long for the newer calls, which take 255 bytes.
+    let part = folder.path().join("x".repeat(150)).join("y".repeat(150));
+    for name in ["upper", "work"] {
+        fs::create_dir_all(part.join(name)).unwrap();
+    }
+    let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+    let stack = |copies: usize| super::overlay_mount::Stack {
+        lower: (0..copies)
+            .map(|n| text(folder.path().join(format!("overlay/snapshots/layers/{n}"))))
+            .collect(),
+        upper: text(part.join("upper")),
+        work: text(part.join("work")),
+    };
+    stack(layers.len()).mount(&target).unwrap();
+    assert!(target.join("kept").exists());
+    unmount(&target).unwrap();
+    let error = stack(200).mount(&target).unwrap_err();
+    assert!(error.to_string().contains("of 4095 bytes"), "{error}");
+}

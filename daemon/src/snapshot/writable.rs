@@ -5,6 +5,8 @@
 
 use std::{
     collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -73,9 +75,7 @@ impl Writables {
         steps::reach("rootfs.folder");
         store::make_dir(&folder).map_err(SnapshotError::disk("make the folder", &folder))?;
         let record = folder.join(RECORD);
-        let text = serde_json::to_vec(&base).map_err(std::io::Error::from);
-        text.and_then(|text| store::replace(&record, &text))
-            .map_err(SnapshotError::disk("write", &record))?;
+        write_record(&record, &base).map_err(SnapshotError::disk("write", &record))?;
         Ok(folder)
     }
 
@@ -111,4 +111,14 @@ impl Writables {
         // Each statement under this lock leaves the map sound, so a panic elsewhere does no harm.
         self.bases.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Puts a record in its place whole, but not durably: it must outlive the daemon, not the host, since after a
+/// power cut nothing is mounted, and a record that was lost or cut then only keeps layers from being freed.
+/// Waiting for the disk here would be most of the time that a root file system takes.
+fn write_record(path: &Path, base: &Base) -> io::Result<()> {
+    let half = path.with_extension("half");
+    let mut file = File::create(&half)?;
+    file.write_all(&serde_json::to_vec(base)?)?;
+    fs::rename(&half, path)
 }

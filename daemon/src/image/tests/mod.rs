@@ -6,6 +6,7 @@ pub(crate) mod build;
 mod forms;
 mod hostile;
 mod names;
+mod noise;
 mod whiteouts;
 
 use std::{
