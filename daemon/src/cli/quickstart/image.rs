@@ -83,6 +83,9 @@ fn entry<W: io::Write>(tar: &mut tar::Builder<W>, name: &str, bytes: &[u8], mode
     let mut header = tar::Header::new_gnu();
     header.set_size(bytes.len() as u64);
     header.set_mode(mode);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
     header.set_cksum();
     tar.append_data(&mut header, name, bytes)
 }
