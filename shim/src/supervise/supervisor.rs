@@ -212,7 +212,9 @@ impl Supervisor {
                 }
             },
             Step::Start if verdict == Verdict::Success => {
-                self.facts.started_at = clock::now();
+                // A program may have ended before the command that started it.
+                let now = clock::now();
+                self.facts.started_at = self.facts.ended.map_or(now, |(_, at)| at.min(now));
                 Event::StartDone
             }
             Step::Start => {
@@ -223,6 +225,7 @@ impl Supervisor {
             Step::Undo => return self.reaper.end(running.flight()),
         };
         self.reaper.end(running.flight());
+        drop(running);
         self.happen(event);
     }
 

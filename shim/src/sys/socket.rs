@@ -4,7 +4,6 @@
 
 use std::{
     fs::File,
-    io::IoSliceMut,
     os::{
         fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
         unix::net::UnixListener,
@@ -14,10 +13,8 @@ use std::{
 
 use nix::{
     errno::Errno,
-    sys::socket::{ControlMessageOwned, MsgFlags, getsockopt, recv, recvmsg, send, sockopt},
+    sys::socket::{MsgFlags, getsockopt, recv, send, sockopt},
 };
-
-use crate::limits::DESCRIPTORS_WAITING_MAX;
 
 /// What one read of a socket brought.
 #[derive(Debug)]
@@ -28,28 +25,68 @@ pub(crate) struct Received {
     pub(crate) descriptors: Vec<OwnedFd>,
 }
 
-/// Reads bytes and descriptors. ENOBUFS: more descriptors came than any peer of ours sends; some are lost.
+/// Most descriptors that Linux lets one message carry (`SCM_MAX_FD`): with room for all, none is ever installed here
+/// without our seeing it.
+const RIGHTS_MAX: usize = 253;
+
+/// Room for one control message of that many, in words, which are aligned as its head must be.
+const CONTROL_WORDS: usize = 8 + RIGHTS_MAX * size_of::<libc::c_int>() / size_of::<u64>();
+
+/// Reads bytes and descriptors. ENOBUFS: some descriptors were lost, because this process may have no more.
+///
+/// Not nix's call: where a list was cut, that shows none of it, and what the kernel installed would stay open.
 pub(crate) fn receive(socket: impl AsFd, into: &mut [u8]) -> nix::Result<Received> {
-    let mut space = nix::cmsg_space!([libc::c_int; DESCRIPTORS_WAITING_MAX]);
-    let mut parts = [IoSliceMut::new(into)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
-    let message = recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+    let mut control = [0u64; CONTROL_WORDS];
+    let mut part = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+    // SAFETY: all zeroes is a valid value of this plain C struct.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    #[allow(clippy::useless_conversion, reason = "the field is narrower in the other C library")]
+    let room = size_of_val(&control).try_into().map_err(|_| Errno::EINVAL)?;
+    message.msg_controllen = room;
+    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+    // SAFETY: the message names one writable buffer and one writable control area, both alive and of these lengths.
+    let bytes = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut message, flags) };
+    let bytes = usize::try_from(bytes).map_err(|_| Errno::last())?;
+    let descriptors = rights(&message);
+    if message.msg_flags & libc::MSG_CTRUNC != 0 {
+        return Err(Errno::ENOBUFS);
+    }
+    Ok(Received { bytes, descriptors })
+}
+
+/// The descriptors that a received message installed here.
+fn rights(message: &libc::msghdr) -> Vec<OwnedFd> {
     let mut descriptors = Vec::new();
-    let cut = message.flags.contains(MsgFlags::MSG_CTRUNC);
-    // Where the list was cut, nix shows none of it; what the kernel installed is closed with the process, and the
-    // connection's peer is no daemon of ours.
-    for part in message.cmsgs().into_iter().flatten() {
-        if let ControlMessageOwned::ScmRights(numbers) = part {
-            for number in numbers {
+    // SAFETY: the kernel filled the control area that the message names, and it is still alive.
+    let mut head = unsafe { libc::CMSG_FIRSTHDR(message) };
+    while !head.is_null() {
+        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR only return heads that lie in the control area.
+        let part = unsafe { head.read() };
+        if part.cmsg_level == libc::SOL_SOCKET && part.cmsg_type == libc::SCM_RIGHTS {
+            // SAFETY: plain arithmetic on a length.
+            let before = unsafe { libc::CMSG_LEN(0) };
+            #[allow(clippy::useless_conversion, reason = "the field is narrower in the other C library")]
+            let length = usize::try_from(part.cmsg_len).unwrap_or(0);
+            let count =
+                length.saturating_sub(usize::try_from(before).unwrap_or(length)) / size_of::<libc::c_int>();
+            // SAFETY: the data follows its head in the control area.
+            let data = unsafe { libc::CMSG_DATA(head) }.cast::<libc::c_int>();
+            for at in 0..count {
+                // SAFETY: the kernel wrote `count` numbers from `data` on.
+                let place = unsafe { data.add(at) };
+                // SAFETY: as above; nothing is said of their alignment.
+                let number = unsafe { place.read_unaligned() };
                 // SAFETY: the kernel just installed this descriptor for us and nothing else knows it.
                 descriptors.push(unsafe { OwnedFd::from_raw_fd(number) });
             }
         }
+        // SAFETY: as for the first head.
+        head = unsafe { libc::CMSG_NXTHDR(message, head) };
     }
-    if cut {
-        return Err(Errno::ENOBUFS);
-    }
-    Ok(Received { bytes: message.bytes, descriptors })
+    descriptors
 }
 
 /// Sends what fits now.
