@@ -82,5 +82,8 @@ pub const PIN: Duration = Duration::from_secs(20);
 /// Shims made ahead: one start finds its shim ready and in its cgroup, the next is made in the background.
 pub const STANDBY_SHIMS: usize = 2;
 
+/// How long such a shim may take to leave when the daemon ends.
+pub const STANDBY_LEAVES: Duration = Duration::from_millis(500);
+
 const _: () = assert!(EXEC_ANSWER_MAX < GRPC_MESSAGE_MAX);
 const _: () = assert!(SHIM_RECOVER.as_millis() < SHIM_ANSWER.as_millis());

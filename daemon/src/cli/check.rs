@@ -153,7 +153,12 @@ fn runtimes(config: &Config) -> Vec<Line> {
             None => line(&title, Verdict::Warning, format!("{path} tells no version: is it a runtime?")),
             Some((program, version)) => {
                 let (a, b, c) = version;
+                let hybrid = Path::new("/sys/fs/cgroup/unified").exists() && program == "crun";
                 match advisory(&program, version) {
+                    None if hybrid => {
+                        let text = "refuses this host's hybrid cgroups; boot with v2 only, or use runc";
+                        line(&title, Verdict::Warning, format!("{path} {a}.{b}.{c}: {text}"))
+                    }
                     None => line(&title, Verdict::Good, format!("{path} {a}.{b}.{c}")),
                     Some(known) => {
                         line(&title, Verdict::Warning, format!("{path} {a}.{b}.{c}: {}", known.text))

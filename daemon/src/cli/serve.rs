@@ -109,6 +109,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
         done = &mut serving => done.map_err(|e| Failure::failed(format!("the server failed: {e}")))?,
         () = late => tracing::info!("calls in flight are left; their clients ask again"),
     }
+    shims.dismiss_standby().await;
     if sandboxes.is_empty() {
         cgroups.remove_instance();
     }

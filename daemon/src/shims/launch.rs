@@ -21,6 +21,8 @@ use crate::{cgroups::Cgroups, embedded::ShimProgram, limits, tasks};
 pub struct Newborn {
     /// The conversation with it.
     pub link: ShimLink,
+    /// Ends when it has left.
+    left: tokio::task::JoinHandle<()>,
 }
 
 /// Makes shims.
@@ -71,6 +73,17 @@ impl Shims {
         });
     }
 
+    /// Lets the shims made ahead go, and waits for that: the daemon ends and will need none.
+    pub async fn dismiss_standby(&self) {
+        let standby = std::mem::take(&mut *self.lock());
+        for Newborn { link, left } in standby {
+            drop(link);
+            if tokio::time::timeout(limits::STANDBY_LEAVES, left).await.is_err() {
+                tracing::warn!("a shim made ahead does not leave; it will when the daemon has ended");
+            }
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Newborn>> {
         self.standby.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,8 +109,8 @@ impl Shims {
             }
         }
         // Reaps it when it leaves before the daemon does; it may well outlive us.
-        tasks::spawn("reap shim", async move { child.wait().await.map(drop) });
-        Ok(Newborn { link: ShimLink::greet(ours, limits::SHIM_ANSWER).await? })
+        let left = tasks::spawn("reap shim", async move { drop(child.wait().await) });
+        Ok(Newborn { link: ShimLink::greet(ours, limits::SHIM_ANSWER).await?, left })
     }
 }
 
