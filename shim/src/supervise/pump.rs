@@ -23,7 +23,7 @@ use super::{
 use crate::{
     fault::{Because, Fault},
     limits::{MEMORY_KEEP, READS_PER_TURN, TAIL_WAIT},
-    sys::arena::Arena,
+    sys::arena::{Arena, release_stack},
 };
 
 const ARENA_SIZE: NonZeroUsize = NonZeroUsize::new(READ_SIZE + BATCH_SIZE).expect("sizes are not zero");
@@ -171,6 +171,7 @@ impl Pump {
         }
         if self.touched.is_some_and(|at| at + MEMORY_KEEP <= now) {
             self.memory.release();
+            release_stack();
             self.touched = None;
             for output in self.outputs.iter_mut().flatten() {
                 output.splitter.release();

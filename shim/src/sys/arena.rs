@@ -39,6 +39,28 @@ impl Arena {
     }
 }
 
+/// Gives back the pages of the stack that a deeper call has touched and nobody uses now: half of an idle shim's
+/// stack, which once held a launch.
+pub(crate) fn release_stack() {
+    let here = 0u8;
+    let deepest_in_use = (&raw const here).addr() - STACK_MARGIN;
+    let end = deepest_in_use / PAGE * PAGE;
+    let begin = std::ptr::without_provenance_mut::<libc::c_void>(end - STACK_SPAN);
+    // SAFETY: the range ends a page below this frame, beyond the red zone; a stack grows down and no signal handler
+    // runs in this program, so nothing in it is alive. Where part of it is not mapped, the call says so and does the
+    // rest.
+    unsafe { libc::madvise(begin, STACK_SPAN, libc::MADV_DONTNEED) };
+}
+
+/// Size of a page on every machine we build for; a larger one only makes the call fail.
+const PAGE: usize = 4096;
+
+/// Stays between the present frame and what is given back: the call's own frames and the red zone.
+const STACK_MARGIN: usize = 4096;
+
+/// How far down is looked: more than the deepest call uses.
+const STACK_SPAN: usize = 96 * 1024;
+
 impl Drop for Arena {
     fn drop(&mut self) {
         // SAFETY: the range is exactly our mapping and nothing borrows it any more.

@@ -2,7 +2,7 @@
 //!
 //! Owns: process attributes. Never: a file of the container.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::{
     sys::{
@@ -73,10 +73,11 @@ pub(crate) fn block_child_signal() -> nix::Result<SigSet> {
 
 /// Takes standard input away as a descriptor of its own and puts `null` in its place.
 pub(crate) fn take_stdin(null: impl AsFd) -> nix::Result<OwnedFd> {
-    let taken = std::io::stdin()
-        .as_fd()
-        .try_clone_to_owned()
-        .map_err(|e| nix::errno::Errno::from_raw(e.raw_os_error().unwrap_or(libc::EBADF)))?;
+    // Not through `std::io::stdin`, which would make a buffer of 8 KiB that lives as long as the shim.
+    // SAFETY: descriptor 0 is open: Rust's start-up opens /dev/null where it is missing, and nothing closes it.
+    let stdin = unsafe { BorrowedFd::borrow_raw(libc::STDIN_FILENO) };
+    let taken = stdin.try_clone_to_owned();
+    let taken = taken.map_err(|e| nix::errno::Errno::from_raw(e.raw_os_error().unwrap_or(libc::EBADF)))?;
     dup2_stdin(null)?;
     Ok(taken)
 }
