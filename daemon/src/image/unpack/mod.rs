@@ -6,6 +6,7 @@
 mod entry_path;
 mod error;
 mod unpacker;
+mod xattrs;
 
 pub use error::UnpackError;
 pub(super) use unpacker::{Bounds, Unpacker};

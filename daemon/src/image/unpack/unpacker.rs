@@ -11,14 +11,15 @@ use std::{
 use super::{
     entry_path::EntryPath,
     error::{UnpackError, shown},
+    xattrs,
 };
 use crate::{
     image::{
-        limits::{BUFFER, ENTRIES_MAX, FOLDER_NAMES_MAX, LAYER_MAX, PATH_MAX, XATTR_MAX},
+        limits::{BUFFER, ENTRIES_MAX, FOLDER_NAMES_MAX, LAYER_MAX, PATH_MAX},
         tar_stream::{Member, MemberKind, Skip, TarStream},
     },
     snapshot::Fresh,
-    sys::unpack::{Attributes, Beneath, Kind, Xattrs, led_astray},
+    sys::unpack::{Attributes, Beneath, Kind, led_astray},
 };
 
 /// Beginning of the names that hide what is below (OCI image-spec, "Whiteouts").
@@ -89,7 +90,7 @@ impl<'a> Unpacker<'a> {
 
     fn entry<R: Skip>(&mut self, tar: &mut TarStream<R>, mut member: Member) -> Result<(), UnpackError> {
         let path = EntryPath::parse(&member.path)?;
-        member.attributes.xattrs = xattrs(&member)?;
+        member.attributes.xattrs = xattrs::kept(&member)?;
         if path.name().starts_with(WHITEOUT) {
             return self.whiteout(&path);
         }
@@ -296,30 +297,6 @@ impl<'a> Unpacker<'a> {
         attributes.xattrs.retain(|(name, _)| !name.starts_with(b"user."));
         self.to.dress_node(path.as_path(), &attributes).map_err(disk(&member.path, "set the attributes"))
     }
-}
-
-/// The attributes that are kept: user's and file capabilities. Those that steer overlay are refused; labels of
-/// security modules and access lists belong to the host that made the image, not to this one.
-fn xattrs(member: &Member) -> Result<Xattrs, UnpackError> {
-    let mut kept = Vec::new();
-    for (name, value) in &member.attributes.xattrs {
-        if name.starts_with(b"trusted.") {
-            return Err(UnpackError::Reserved { entry: shown(&member.path), name: shown(name) });
-        }
-        if value.len() > XATTR_MAX {
-            return Err(UnpackError::Bound {
-                what: "bytes of one extended attribute",
-                max: XATTR_MAX as u64,
-            });
-        }
-        if name.starts_with(b"user.") || name == b"security.capability" {
-            if name.contains(&0) {
-                return Err(UnpackError::Value { entry: shown(&member.path), what: "attribute name" });
-            }
-            kept.push((name.clone(), value.clone()));
-        }
-    }
-    Ok(kept)
 }
 
 fn os(bytes: &[u8]) -> &std::ffi::OsStr {
