@@ -1,5 +1,34 @@
 //! Tests of the real binaries through their real doors, one module for each feature.
 //!
 //! Never: a fake where the host has the real thing.
+#![allow(unreachable_pub, missing_debug_implementations, reason = "a test program has no outside")]
 
-fn main() {}
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod command_line;
+#[cfg(test)]
+mod crictl;
+#[cfg(test)]
+mod cycles;
+#[cfg(test)]
+mod exec;
+// The daemon's own socket, so that the shim meets what it will meet; a crate for one file is not worth it.
+#[cfg(test)]
+#[path = "../../daemon/src/sys/fd_socket.rs"]
+mod fd_socket;
+#[cfg(test)]
+mod idle;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test's tasks end with its executor")]
+mod parenthood;
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test's tasks end with its executor")]
+mod shim_under_test;
+#[cfg(test)]
+mod survive;
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test's tasks end with its executor")]
+mod wire;

@@ -67,8 +67,18 @@ impl Daemon {
         let demo = daemon.path("demo.tar");
         image_file::write_demo(&demo).expect("the demo image can be written");
         daemon.import(&demo);
+        daemon.warm_up();
         daemon.settle();
         Some(daemon)
+    }
+
+    /// One pod's life, so that what is made once and kept (folders, the parent cgroup, connections) is there.
+    fn warm_up(&self) {
+        let pod = self.run_pod("warm-up");
+        let id = self.create(&pod, &ask::container("warm-up", image_file::DEMO, &["true"]));
+        // Where it cannot be started the test is about just that.
+        self.client.start_container(ask::start(&id)).ok();
+        self.remove_pods();
     }
 
     /// Everything but the process.
@@ -76,6 +86,7 @@ impl Daemon {
         // Short: paths of sockets below it must fit 108 bytes in the clients.
         let folder = tempfile::Builder::new().prefix("tt.").tempdir_in("/tmp").expect("/tmp can be written");
         let path = folder.path().to_owned();
+        fs::create_dir(path.join("config.d")).expect("/tmp can be written");
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let instance = format!("tt-{}", name.trim_start_matches("tt.").to_lowercase());
         let files = vec![path.join("root"), path.join("state"), path.join("netns")];
@@ -195,6 +206,11 @@ impl Daemon {
         kill(Pid::from_raw(self.pid().cast_signed()), signal).expect("the daemon can be signalled");
     }
 
+    /// Takes note that the process was ended by other means.
+    pub fn forget(&mut self) {
+        self.wait(SOON);
+    }
+
     fn wait(&mut self, deadline: std::time::Duration) -> i32 {
         let pid = self.pid();
         let code = eventually(deadline, "the daemon's end", || self.nursery.ended(pid));
@@ -283,7 +299,7 @@ impl Daemon {
         let Some(baseline) = &self.baseline else { return };
         let mut last = None;
         let clean = within(SOON, || {
-            last = Snapshot::take(&self.places, &self.nursery, self.pid).difference(baseline);
+            last = Snapshot::take(&self.places, &self.nursery, self.pid).more_than(baseline);
             last.is_none().then_some(())
         });
         if let (None, Some(difference)) = (clean, last) {
@@ -306,7 +322,7 @@ impl Daemon {
         let mut last = None;
         let clean = within(SOON, || {
             let now = Snapshot::take(&self.places, &self.nursery, None).without_files();
-            last = now.difference(&Snapshot::default());
+            last = now.more_than(&Snapshot::default());
             last.is_none().then_some(())
         });
         if let (None, Some(difference)) = (clean, last) {

@@ -100,6 +100,11 @@ pub fn can_run_containers() -> bool {
     true
 }
 
+/// Says a figure that a test measured, past the capture of libtest.
+pub fn figure(text: &str) {
+    std::io::stderr().write_all(format!("figure: {text}\n").as_bytes()).expect("stderr is open");
+}
+
 /// crictl, or a skip.
 pub fn crictl() -> Option<PathBuf> {
     let found = find("crictl");

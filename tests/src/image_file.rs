@@ -20,27 +20,27 @@ fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn add(tar: &mut tar::Builder<Vec<u8>>, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
+fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
-    header.set_size(content.len() as u64);
+    header.set_entry_type(kind);
+    header.set_size(size);
     header.set_mode(mode);
-    tar.append_data(&mut header, path, content)
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header
+}
+
+fn add(tar: &mut tar::Builder<Vec<u8>>, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
+    tar.append_data(&mut header(tar::EntryType::Regular, mode, content.len() as u64), path, content)
 }
 
 fn add_folder(tar: &mut tar::Builder<Vec<u8>>, path: &str, mode: u32) -> io::Result<()> {
-    let mut header = tar::Header::new_gnu();
-    header.set_entry_type(tar::EntryType::Directory);
-    header.set_size(0);
-    header.set_mode(mode);
-    tar.append_data(&mut header, path, io::empty())
+    tar.append_data(&mut header(tar::EntryType::Directory, mode, 0), path, io::empty())
 }
 
 fn add_link(tar: &mut tar::Builder<Vec<u8>>, path: &str, target: &str) -> io::Result<()> {
-    let mut header = tar::Header::new_gnu();
-    header.set_entry_type(tar::EntryType::Link);
-    header.set_size(0);
-    header.set_mode(0o755);
-    tar.append_link(&mut header, path, target)
+    tar.append_link(&mut header(tar::EntryType::Link, 0o755, 0), path, target)
 }
 
 /// Writes an image of one layer. `config` is the OCI configuration's `config` object.

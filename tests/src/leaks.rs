@@ -1,6 +1,7 @@
-//! What a daemon has on the host, as lists that can be compared: before a test and after it they must be the same,
-//! and when the daemon has ended nothing may be left.
+//! What a daemon has on the host, as lists that can be compared: after a test there may be nothing more than before
+//! it, and when the daemon has ended nothing may be left at all.
 //!
+//! What comes and goes by its nature (process ids, inode numbers) is counted by its name instead.
 //! Owns: what counts as a leak. Never: cleans up.
 
 use std::{
@@ -25,13 +26,16 @@ pub struct Places {
     pub instance: String,
 }
 
+/// How many there are of each name.
+type Counts = BTreeMap<String, usize>;
+
 /// The lists. Each is sorted, so that a difference can be said.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
-    lists: BTreeMap<&'static str, BTreeSet<String>>,
+    lists: BTreeMap<&'static str, Counts>,
 }
 
-/// What one snapshot has more and less than another.
+/// What one snapshot has more than another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference(Vec<String>);
 
@@ -45,23 +49,28 @@ impl Snapshot {
     /// Looks at the host. `daemon`: its process, whose descriptors are counted; `None`: it has ended.
     pub fn take(places: &Places, nursery: &Nursery, daemon: Option<u32>) -> Self {
         let mut lists = BTreeMap::new();
-        lists.insert("mount", mounts(&places.folder));
-        lists.insert("cgroup", cgroups(&places.instance));
+        let counted = |names: BTreeSet<String>| names.into_iter().map(|name| (name, 1)).collect();
+        lists.insert("mount", counted(mounts(&places.folder)));
+        lists.insert("cgroup", counted(cgroups(&places.instance)));
         lists.insert("process", below(nursery, daemon, places));
-        lists.insert("file", places.files.iter().flat_map(|folder| files(folder)).collect());
+        lists.insert("file", counted(places.files.iter().flat_map(|folder| files(folder)).collect()));
         lists.insert("descriptor", daemon.map(descriptors).unwrap_or_default());
-        lists.insert("held network namespace", network_namespaces(nursery, daemon));
+        lists.insert("held network namespace", counted(network_namespaces(nursery, daemon)));
         Self { lists }
     }
 
-    /// What `self` has and `before` has not, or the other way round.
-    pub fn difference(&self, before: &Self) -> Option<Difference> {
-        let empty = BTreeSet::new();
+    /// What `self` has more than `before`.
+    pub fn more_than(&self, before: &Self) -> Option<Difference> {
+        let empty = Counts::new();
         let mut found = Vec::new();
         for (kind, now) in &self.lists {
             let then = before.lists.get(kind).unwrap_or(&empty);
-            found.extend(now.difference(then).map(|name| format!("{kind} left over: {name}")));
-            found.extend(then.difference(now).map(|name| format!("{kind} gone: {name}")));
+            for (name, count) in now {
+                let had = then.get(name).copied().unwrap_or_default();
+                if *count > had {
+                    found.push(format!("{kind} left over: {name} ({count}, before {had})"));
+                }
+            }
         }
         (!found.is_empty()).then_some(Difference(found))
     }
@@ -112,18 +121,17 @@ fn search(folder: &Path, depth: usize, see: &mut impl FnMut(&Path)) {
 }
 
 /// Processes of the daemon's: below the nursery, zombies too, and whatever is in its cgroups.
-fn below(nursery: &Nursery, daemon: Option<u32>, places: &Places) -> BTreeSet<String> {
-    let mut found: BTreeSet<String> = nursery
-        .descendants()
-        .into_iter()
-        .filter(|process| Some(process.pid) != daemon)
-        .map(|process| format!("{} {} state {}", process.pid, process.name, process.state))
-        .collect();
+fn below(nursery: &Nursery, daemon: Option<u32>, places: &Places) -> Counts {
+    let mut found = Counts::new();
+    for process in nursery.descendants().into_iter().filter(|process| Some(process.pid) != daemon) {
+        let how = if process.state == 'Z' { " (zombie)" } else { "" };
+        *found.entry(format!("{}{how}", process.name)).or_default() += 1;
+    }
     let marker = format!("/{}", places.instance);
     for process in processes() {
         let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", process.pid)).unwrap_or_default();
         if cgroup.contains(&marker) && Some(process.pid) != daemon {
-            found.insert(format!("{} {} in a cgroup of {}", process.pid, process.name, places.instance));
+            *found.entry(format!("{} in a cgroup of {}", process.name, places.instance)).or_default() += 1;
         }
     }
     found
@@ -145,16 +153,16 @@ fn files(folder: &Path) -> BTreeSet<String> {
     found
 }
 
-/// The daemon's descriptors by kind and number of each: `socket x 3`. Numbers of inodes change, kinds do not.
-fn descriptors(daemon: u32) -> BTreeSet<String> {
-    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
-    let Ok(entries) = fs::read_dir(format!("/proc/{daemon}/fd")) else { return BTreeSet::new() };
+/// The daemon's descriptors by kind (`socket`, `pipe`, `anon_inode`) or file.
+fn descriptors(daemon: u32) -> Counts {
+    let mut kinds = Counts::new();
+    let Ok(entries) = fs::read_dir(format!("/proc/{daemon}/fd")) else { return kinds };
     for target in entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()) {
         let target = target.to_string_lossy();
         let kind = target.split_once(":[").map_or(&*target, |(kind, _)| kind);
         *kinds.entry(kind.to_owned()).or_default() += 1;
     }
-    kinds.into_iter().map(|(kind, count)| format!("{kind} x {count}")).collect()
+    kinds
 }
 
 /// Network namespaces, other than ours, that a process below the nursery lives in or that the daemon holds open.

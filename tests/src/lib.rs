@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod eventually;
 pub mod host;
 pub mod image_file;
+pub mod images;
 pub mod leaks;
 pub mod limits;
 pub mod nursery;
