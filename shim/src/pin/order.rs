@@ -19,6 +19,9 @@ pub(crate) struct Order {
     pub(crate) uts: Option<PathBuf>,
 }
 
+/// Characters shown of a bad text.
+const SHOWN_MAX: usize = 200;
+
 /// Longest host name of Linux in bytes.
 const HOSTNAME_MAX: usize = 64;
 
@@ -28,13 +31,15 @@ impl Order {
     pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
         let mut order = Self::default();
         for line in text.lines().filter(|line| !line.is_empty()) {
-            let (key, value) =
-                line.split_once('=').ok_or_else(|| Fault::new(format!("{line:?} is no key=value")))?;
+            let (key, value) = line
+                .split_once('=')
+                .ok_or_else(|| Fault::new(format!("{:?} is no key=value", start(line))))?;
             let place = match key {
                 "hostname" => {
                     if value.is_empty() || value.len() > HOSTNAME_MAX || value.contains('\0') {
                         return Err(Fault::new(format!(
-                            "{value:?} is no host name of 1 to {HOSTNAME_MAX} bytes"
+                            "{:?} is no host name of 1 to {HOSTNAME_MAX} bytes",
+                            start(value)
                         )));
                     }
                     if order.hostname.replace(value.to_owned()).is_some() {
@@ -45,7 +50,7 @@ impl Order {
                 "net" => &mut order.net,
                 "ipc" => &mut order.ipc,
                 "uts" => &mut order.uts,
-                _ => return Err(Fault::new(format!("{key:?} is no key of an order"))),
+                _ => return Err(Fault::new(format!("{:?} is no key of an order", start(key)))),
             };
             if place.replace(path(key, value)?).is_some() {
                 return Err(Fault::new(format!("{key} twice")));
@@ -67,8 +72,13 @@ fn path(key: &str, value: &str) -> Result<PathBuf, Fault> {
     if path.is_absolute() && plain && !value.contains('\0') {
         Ok(path)
     } else {
-        Err(Fault::new(format!("{key}={value:?} is no plain absolute path")))
+        Err(Fault::new(format!("{key}={:?} is no plain absolute path", start(value))))
     }
+}
+
+/// Enough of a bad text to know it by: whoever gave the order may still be writing it, and read no long answer.
+fn start(text: &str) -> String {
+    text.chars().take(SHOWN_MAX).collect()
 }
 
 #[cfg(test)]
