@@ -12,6 +12,7 @@ use tests::{
     daemon::Daemon,
     host,
     image_file::{self, DEMO},
+    leaks::Snapshot,
 };
 
 fn taffrail(args: &[&str]) -> Output {
@@ -119,7 +120,7 @@ fn two_daemons_never_share_a_root() {
 
 #[test]
 fn images_are_imported_listed_and_removed() {
-    let Some(mut daemon) = Daemon::start() else { return };
+    let Some(daemon) = Daemon::start() else { return };
     let json = |args: &[&str]| -> serde_json::Value {
         let out = daemon.cli(args);
         assert!(out.status.success(), "{out:?}");
@@ -127,6 +128,7 @@ fn images_are_imported_listed_and_removed() {
     };
     assert!(json(&["image", "list", "--json"]).to_string().contains(DEMO));
     assert!(daemon.cli(&["image", "remove", DEMO]).status.success());
+    let without = Snapshot::take(daemon.places(), daemon.nursery(), None);
     assert!(!json(&["image", "list", "--json"]).to_string().contains(DEMO));
     let gone = daemon.cli(&["image", "remove", DEMO]);
     assert!([Some(0), Some(1)].contains(&gone.status.code()), "{gone:?}");
@@ -134,7 +136,9 @@ fn images_are_imported_listed_and_removed() {
     image_file::write_demo(&file).unwrap();
     let answer = json(&["image", "import", "--json", &file.to_string_lossy()]);
     assert!(answer.to_string().contains("sha256:"), "{answer}");
-    daemon.settle();
+    assert!(daemon.cli(&["image", "remove", DEMO]).status.success());
+    let left = Snapshot::take(daemon.places(), daemon.nursery(), None).more_than(&without);
+    assert_eq!(left, None, "import and removal leave nothing");
 }
 
 #[test]
@@ -145,7 +149,7 @@ fn status_names_the_daemon_and_every_shim() {
     let out = daemon.cli(&["status", "--json"]);
     let json: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!(json["pid"], serde_json::json!(daemon.pid()), "{json}");
-    let container = json["containers"].as_array().unwrap().iter().find(|c| c["container_id"] == *id);
+    let container = json["containers"].as_array().unwrap().iter().find(|c| c["id"] == *id);
     let container = container.unwrap_or_else(|| panic!("{json}"));
     assert_eq!(container["state"], "running", "{json}");
     assert!(container["shim_pid"].as_u64().is_some_and(|pid| pid > 0), "{json}");

@@ -16,7 +16,7 @@ use tests::{
 
 /// A daemon with the busybox image, and crictl.
 fn start() -> Option<(Daemon, Crictl)> {
-    let mut daemon = Daemon::start()?;
+    let daemon = Daemon::start()?;
     let crictl = Crictl::new(&daemon)?;
     let file = daemon.path("busybox.tar");
     match image_file::write_busybox(&file) {
@@ -26,8 +26,8 @@ fn start() -> Option<(Daemon, Crictl)> {
             return None;
         }
     }
+    // After the baseline: each test removes the image, and nothing of it may stay.
     daemon.import(&file);
-    daemon.settle();
     Some((daemon, crictl))
 }
 
@@ -94,7 +94,6 @@ fn every_command_of_an_operators_first_day() {
     assert_eq!(crictl.run(&["pods", "-q"]), "");
     crictl.run(&["rmi", BUSYBOX]);
     assert_ne!(crictl.try_run(&["inspecti", BUSYBOX]).0, 0);
-    daemon.import(&daemon.path("busybox.tar"));
 }
 
 #[test]
@@ -113,4 +112,6 @@ fn a_shell_in_the_image_sees_a_container() {
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(&lines[..4], ["0", "web", "writable", "devices"], "{out}");
     assert!(fs::metadata(daemon.path("logs/web/c.log")).is_ok());
+    crictl.run(&["rmp", "-f", &pod]);
+    crictl.run(&["rmi", BUSYBOX]);
 }

@@ -2,9 +2,13 @@
 //!
 //! The figures are counts of pages and of context switches, not times, so they may be asserted.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    time::{Duration, Instant},
+};
 
-use tests::{daemon::Daemon, eventually, limits::SOON};
+use tests::{daemon::Daemon, eventually};
 
 /// P9 is stated at fifty.
 const CONTAINERS: usize = 50;
@@ -14,6 +18,8 @@ const PSS_MAX_KIB: u64 = 64;
 const PRIVATE_MAX_KIB: u64 = 96;
 /// How long nothing may happen.
 const QUIET: Duration = Duration::from_secs(10);
+/// How long after the last start there may still be one that is not: generous, the promise is about idle ones.
+const SETTLED: Duration = Duration::from_secs(60);
 
 fn field(text: &str, name: &str) -> u64 {
     let line =
@@ -34,6 +40,17 @@ fn switches(pids: &[u32]) -> BTreeMap<u32, u64> {
     pids.iter().map(one).collect()
 }
 
+/// Who was woken within [`QUIET`], and how often. Returns as soon as it is known that somebody was.
+fn wakes(pids: &[u32]) -> BTreeMap<u32, u64> {
+    let before = switches(pids);
+    let woken = eventually::within(QUIET, || {
+        let now = switches(pids);
+        (now != before).then_some(now)
+    });
+    let now = woken.unwrap_or_else(|| before.clone());
+    now.into_iter().map(|(pid, count)| (pid, count - before[&pid])).filter(|(_, count)| *count > 0).collect()
+}
+
 #[test]
 fn fifty_idle_shims_are_small_and_asleep() {
     let Some(daemon) = Daemon::start() else { return };
@@ -49,19 +66,12 @@ fn fifty_idle_shims_are_small_and_asleep() {
     for &pid in &pids {
         assert_eq!(field(&read(pid, "status"), "Threads:"), 1, "one thread each");
     }
-    // What the last start still causes has to be over first.
-    let mut last = switches(&pids);
-    eventually::eventually(SOON, "the shims to fall asleep", || {
-        let now = switches(&pids);
-        let same = now == last;
-        last = now;
-        same.then_some(())
-    });
-    let before = switches(&pids);
-    let woken = eventually::within(QUIET, || {
-        let now = switches(&pids);
-        (now != before).then(|| now.iter().filter(|(pid, count)| before[pid] != **count).count())
-    });
+    // What a start still causes has to be over first: a shim settles some seconds after it.
+    let end = Instant::now() + SETTLED;
+    let mut woken = wakes(&pids);
+    while !woken.is_empty() && Instant::now() < end {
+        woken = wakes(&pids);
+    }
     let memory: Vec<(u64, u64)> = pids
         .iter()
         .map(|&pid| {
@@ -73,7 +83,7 @@ fn fifty_idle_shims_are_small_and_asleep() {
     let pss = memory.iter().map(|(pss, _)| pss).sum::<u64>() / count;
     let private = memory.iter().map(|(_, private)| private).sum::<u64>() / count;
     tests::host::figure(&format!("{CONTAINERS} idle shims: PSS {pss} KiB, private {private} KiB each"));
-    assert_eq!(woken, None, "shims woken in {QUIET:?}");
+    assert!(woken.is_empty(), "woken within {QUIET:?}, pid and times: {woken:?}");
     assert!(pss <= PSS_MAX_KIB, "PSS {pss} KiB each; promised {PSS_MAX_KIB}");
     assert!(private <= PRIVATE_MAX_KIB, "private {private} KiB each; promised {PRIVATE_MAX_KIB}");
 }

@@ -26,6 +26,14 @@ mod lifecycle;
 mod parenthood;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test's tasks end with its executor")]
+mod shim_idle;
+#[cfg(test)]
+mod shim_pin;
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test's tasks end with its executor")]
+mod shim_runc;
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test's tasks end with its executor")]
 mod shim_under_test;
 #[cfg(test)]
 mod survive;

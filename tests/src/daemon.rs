@@ -132,6 +132,11 @@ impl Daemon {
         &self.places.instance
     }
 
+    /// Where the leak checker looks.
+    pub fn places(&self) -> &Places {
+        &self.places
+    }
+
     /// What lives below the daemon and its past selves.
     pub fn nursery(&self) -> &Nursery {
         &self.nursery
