@@ -34,6 +34,9 @@ pub(crate) const READS_PER_TURN: u32 = 4;
 /// program that writes a line in parts, too short for a person to wait for a prompt.
 pub(crate) const TAIL_WAIT: Duration = Duration::from_millis(20);
 
+/// How often it is looked whether the log's file still has a name, while output comes: one call a second.
+pub(crate) const LOG_LOOK: Duration = Duration::from_secs(1);
+
 /// How long the data path's memory is kept after the last byte: touching it anew costs a few page faults.
 pub(crate) const MEMORY_KEEP: Duration = Duration::from_secs(1);
 

@@ -10,7 +10,7 @@ use protocol::{
 use tests::host;
 
 use crate::shim_under_test::{
-    ID, ShimUnderTest, children, command, ctx, descriptors, exec_request, kill, run_exec, shown,
+    ID, ShimUnderTest, children, command, ctx, descriptors, exec_request, kill, put, run_exec, shown,
 };
 
 /// Exits that come at once, of commands in one container.
@@ -177,7 +177,7 @@ async fn a_kill_before_the_start_is_no_exit_status_of_the_program() {
 async fn an_exec_that_misbehaves_is_reported_and_harms_no_other() {
     let mut shim = ShimUnderTest::running("init=wait\nexec=ok\nprocess=exit 3").await;
     let script = shim.path("bundle/fake-runtime");
-    let with = |text: &str| crate::shim_under_test::put(&script, format!("init=wait\n{text}").as_bytes());
+    let with = |text: &str| put(&script, format!("init=wait\n{text}").as_bytes());
     for (text, expected) in [
         ("exec=fail\nmessage=no such container", "no such container"),
         ("exec=die", "signal 9"),
@@ -270,5 +270,40 @@ async fn a_container_outlives_every_connection() {
     end(&shim.client).await;
     assert_eq!(shim.exit().await.status, ExitStatus::Signaled(9));
     assert!(shown(&shim.path("run")).contains('/') && !ID.is_empty());
+    shim.dismiss().await;
+}
+
+#[tokio::test]
+async fn an_end_is_told_only_when_it_is_on_disk() {
+    let shim = ShimUnderTest::running("init=wait").await;
+    fs::remove_dir_all(shim.path("state")).expect("the folder of records goes");
+    end(&shim.client).await;
+    let state = shim.state(|state| state.phase.enum_value() == Ok(Phase::DRAINING)).await;
+    assert!(state.exit_record.is_empty());
+    // The record is tried again until it can be written; whoever waits, waits.
+    fs::create_dir(shim.path("state")).expect("the folder comes back");
+    assert_eq!(shim.exit().await.status, ExitStatus::Signaled(9));
+    shim.dismiss().await;
+}
+
+#[tokio::test]
+async fn a_removed_log_is_made_anew() {
+    let shim = ShimUnderTest::born("").await;
+    let program = shim.path("bundle/program");
+    put(&program, b"while :; do echo x; sleep 0.05; done");
+    put(&shim.path("bundle/fake-runtime"), format!("init=/bin/sh {}", shown(&program)).as_bytes());
+    shim.launch(shim.order()).await;
+    assert!(shim.start().await.failure.is_none());
+    let log = shim.path("logs/0.log");
+    tests::eventually::eventually(tests::limits::SOON, "the first line", || {
+        fs::metadata(&log).ok().filter(|m| m.len() > 0)
+    });
+    fs::remove_file(&log).expect("the log is there");
+    tests::eventually::eventually(tests::limits::SOON, "a new log", || {
+        fs::metadata(&log).ok().filter(|m| m.len() > 0)
+    });
+    end(&shim.client).await;
+    children(shim.child.id()).into_iter().for_each(kill);
+    shim.exit().await;
     shim.dismiss().await;
 }

@@ -132,7 +132,12 @@ impl Execs {
         }
         let number = self.next;
         self.next += 1;
-        let watched = around.poll.read(command.process(), Source::Exec(number));
+        if let Err(fault) = around.poll.read(command.process(), Source::Exec(number)) {
+            // Nobody would learn of its end.
+            command.kill();
+            around.reaper.end(command.flight());
+            return Err(Refusal::failed(&fault));
+        }
         let exec = Exec {
             id,
             outcome: Some(outcome),
@@ -143,8 +148,7 @@ impl Execs {
             killing: None,
         };
         self.running.insert(number, exec);
-        // Unwatched, it is looked at when its time is over; nothing is lost but promptness.
-        watched.map_err(|fault| Refusal::failed(&fault))
+        Ok(())
     }
 
     /// A process of an exec has ended.

@@ -116,3 +116,66 @@ pub(crate) fn read(path: &Path) -> String {
 pub(crate) fn write(path: &Path, text: &str) -> bool {
     OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(text.as_bytes())).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+        process::{Child, Command},
+    };
+
+    use super::{kill_all, write};
+    use crate::supervise::launch::Groups;
+
+    /// A group with a group in it, and two processes in each; `None`: no such hierarchy, or not root.
+    fn populated(hierarchy: &str) -> Option<(PathBuf, Vec<Child>)> {
+        let name = format!("taffrail-kill-{}", std::process::id());
+        let group = Path::new("/sys/fs/cgroup").join(hierarchy).join(name);
+        let below = group.join("below");
+        fs::create_dir_all(&below).ok()?;
+        let children = [&group, &below].into_iter().flat_map(|folder| {
+            (0..2).map(move |_| {
+                let child = Command::new("/bin/sleep").arg("1000").spawn().unwrap();
+                assert!(write(&folder.join("cgroup.procs"), &child.id().to_string()));
+                child
+            })
+        });
+        let children = children.collect();
+        Some((group, children))
+    }
+
+    fn check(hierarchy: &str, groups: impl Fn(PathBuf) -> Groups) {
+        let Some((group, mut children)) = populated(hierarchy) else { return };
+        let mut bystander = Command::new("/bin/sleep").arg("1000").spawn().unwrap();
+        let groups = groups(group.clone());
+        // What is killed is gone when it is reaped, not before.
+        kill_all(&groups);
+        for child in &mut children {
+            assert!(!child.wait().unwrap().success());
+        }
+        assert!(!kill_all(&groups), "an empty group has something left");
+        assert!(bystander.try_wait().unwrap().is_none());
+        bystander.kill().unwrap();
+        bystander.wait().unwrap();
+        fs::remove_dir(group.join("below")).unwrap();
+        fs::remove_dir(group).unwrap();
+        assert!(!kill_all(&groups), "a group that is gone has something left");
+    }
+
+    #[test]
+    fn version_1_is_frozen_killed_and_thawed() {
+        check("freezer", |path| Groups { freezer: Some(path), ..Groups::default() });
+    }
+
+    #[test]
+    fn version_1_without_a_freezer_is_killed_in_rounds() {
+        check("memory", |path| Groups { memory: Some(path), ..Groups::default() });
+    }
+
+    #[test]
+    fn version_2_is_killed_by_one_write() {
+        let root = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "" } else { "unified" };
+        check(root, |path| Groups { unified: Some(path), ..Groups::default() });
+    }
+}

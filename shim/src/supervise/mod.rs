@@ -5,6 +5,7 @@
 mod adopt;
 mod clock;
 mod command;
+mod container;
 mod control;
 mod event_loop;
 mod execs;

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     fault::{Because, Fault},
-    limits::{MEMORY_KEEP, READS_PER_TURN, TAIL_WAIT},
+    limits::{LOG_LOOK, MEMORY_KEEP, READS_PER_TURN, TAIL_WAIT},
     sys::arena::{Arena, release_stack},
 };
 
@@ -37,6 +37,8 @@ pub(crate) struct Pump {
     memory: Arena,
     /// When the memory was last touched; `None`: it is given back.
     touched: Option<Instant>,
+    /// When the log's file was last looked at.
+    looked: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -52,7 +54,14 @@ impl Pump {
     /// A pump without streams or a log.
     pub(crate) fn new() -> Result<Self, Fault> {
         let memory = Arena::new(ARENA_SIZE).because(|| "no memory for the log".into())?;
-        Ok(Self { outputs: [None, None], sink: None, stamper: Stamper::default(), memory, touched: None })
+        Ok(Self {
+            outputs: [None, None],
+            sink: None,
+            stamper: Stamper::default(),
+            memory,
+            touched: None,
+            looked: None,
+        })
     }
 
     /// Memory for whoever reads something small right now.
@@ -79,11 +88,12 @@ impl Pump {
 
     /// The stream has bytes or has ended: reads some and writes them to the log.
     pub(crate) fn ready(&mut self, number: u32) {
+        let now = Instant::now();
+        self.replace_removed_log(now);
         let Some(place) = slot(&mut self.outputs, number) else { return };
         let Some(output) = place else { return };
         let (input, gather) = self.memory.bytes().split_at_mut(READ_SIZE);
         let mut batch = Batch::new(gather);
-        let now = Instant::now();
         self.touched = Some(now);
         for _ in 0..READS_PER_TURN {
             let count = match output.from.read(input) {
@@ -123,6 +133,19 @@ impl Pump {
     pub(crate) fn ready_all(&mut self) {
         self.ready(0);
         self.ready(1);
+    }
+
+    /// Somebody removed the log without asking for a new one: what is written now, nobody could ever read. Looked
+    /// at once a second, and only while output comes.
+    fn replace_removed_log(&mut self, now: Instant) {
+        if self.looked.is_some_and(|at| now < at + LOG_LOOK) {
+            return;
+        }
+        self.looked = Some(now);
+        if let Some(sink) = self.sink.as_mut().filter(|sink| sink.is_unlinked()) {
+            // Its folder may be gone too; then it is tried again a second later.
+            drop(sink.reopen());
+        }
     }
 
     /// All streams have ended.

@@ -5,19 +5,18 @@
 use std::{collections::VecDeque, fs::File, os::fd::OwnedFd, time::Instant};
 
 use logs::FileSink;
-use nix::fcntl::{Flock, FlockArg};
 use protocol::shim;
 
 use super::{
     adopt::adopt,
     clock,
     command::{Running, Verdict},
+    container::{Container, Step},
     control::{Control, Encode, Refusal, Ticket},
     execs::{Execs, Surroundings},
     facts::{Facts, failure},
     kill,
-    launch::{CommandLine, Launch},
-    ledger::{self, Durability},
+    launch::Launch,
     machine::{Effect, Event, State, step},
     oom::Oom,
     poll::{Poll, Source},
@@ -25,7 +24,7 @@ use super::{
     reaper::Reaper,
     stage::{Console, Stage, borrow, speaking},
     stdin::Stdin,
-    tree, words,
+    tree,
     words::Words,
 };
 use crate::{
@@ -60,25 +59,6 @@ pub(crate) struct Supervisor {
     /// What happened and was not fed to the machine yet.
     happened: VecDeque<Event>,
     times: Times,
-}
-
-/// The container, and the lock that says that its shim lives.
-#[derive(Debug)]
-pub(super) struct Container {
-    pub(super) launch: Launch,
-    /// Held for life; released by the kernel whatever ends the shim.
-    _lock: Flock<File>,
-}
-
-/// Which of the runtime's commands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Create, and the call Launch.
-    Create,
-    /// Start, and the call Start.
-    Start,
-    /// Undo.
-    Undo,
 }
 
 /// Deadlines of the life itself.
@@ -140,9 +120,10 @@ impl Supervisor {
 
     /// Takes up a container: from now on this shim is its supervisor. Refused where another shim is.
     pub(crate) fn take_up(&mut self, launch: Launch, caller: Ticket) -> Result<(), Refusal> {
-        let lock = lock(&launch).map_err(|fault| Refusal::not_now(fault.to_string()))?;
-        self.control.listen(&self.poll, &launch.run_dir).map_err(|fault| Refusal::failed(&fault))?;
-        self.container = Some(Container { launch, _lock: lock });
+        let container = Container::take(launch).map_err(|fault| Refusal::not_now(fault.to_string()))?;
+        let listening = self.control.listen(&self.poll, &container.launch.run_dir);
+        listening.map_err(|fault| Refusal::failed(&fault))?;
+        self.container = Some(container);
         self.caller = Some((caller, Step::Create));
         self.happen(Event::Launch);
         Ok(())
@@ -218,7 +199,7 @@ impl Supervisor {
                 Event::StartDone
             }
             Step::Start => {
-                let said = self.what_was_said(verdict, |launch| &launch.start);
+                let said = self.why(Step::Start, verdict);
                 self.facts.fail("start", &said, verdict == Verdict::TimedOut);
                 Event::StartFailed
             }
@@ -321,7 +302,9 @@ impl Supervisor {
             Effect::Record => self.record(),
             Effect::Publish => {
                 self.publish();
-                self.write_status();
+                if let Some(container) = &self.container {
+                    container.write_status(&self.facts);
+                }
             }
             // The caller asks before and answers itself.
             Effect::Refuse => {}
@@ -330,13 +313,13 @@ impl Supervisor {
     }
 
     fn run_create(&mut self) -> Result<(), Fault> {
-        let Some(Container { launch, .. }) = &self.container else { return Ok(()) };
+        let Some(container) = &self.container else { return Ok(()) };
+        let launch = &container.launch;
         if let Some(log) = &launch.log {
-            self.pump.log_to(FileSink::open(log).map_err(|error| Fault::new(super::pump::chain(&error)))?);
+            let sink = FileSink::open(log).map_err(|error| Fault::new(super::pump::chain(&error)))?;
+            self.pump.log_to(sink);
         }
-        for stale in [launch.run_dir.pid_file(), launch.run_dir.runtime_log()] {
-            drop(std::fs::remove_file(stale));
-        }
+        container.forget_notes();
         let stage = Stage::set(launch.streams, &launch.run_dir, &self.null)?;
         for (number, output) in (0..).zip(&stage.outputs) {
             if let Some(output) = output {
@@ -359,12 +342,9 @@ impl Supervisor {
 
     /// Runs start or undo, which only speak.
     fn run_speaking(&mut self, step: Step) -> Result<(), Fault> {
-        let Some(Container { launch, .. }) = &self.container else { return Ok(()) };
-        let line = match step {
-            Step::Undo => launch.undo.as_ref(),
-            Step::Create | Step::Start => Some(&launch.start),
+        let Some(line) = self.container.as_ref().and_then(|container| container.line(step)) else {
+            return Ok(());
         };
-        let Some(line) = line else { return Ok(()) };
         let (out, given) = speaking(&self.null)?;
         self.poll.read(&out, Source::Words(0))?;
         self.words = Words::listen([Some(out), None]);
@@ -377,7 +357,7 @@ impl Supervisor {
     /// Create has ended: is there an init process that is ours?
     fn judge_create(&mut self, verdict: Verdict, pipes: [Option<File>; 2]) -> Result<(), Fault> {
         if verdict != Verdict::Success {
-            return Err(Fault::new(self.what_was_said(verdict, |launch| &launch.create)));
+            return Err(Fault::new(self.why(Step::Create, verdict)));
         }
         let known = self.known();
         let Some(Container { launch, .. }) = &self.container else { return Ok(()) };
@@ -457,30 +437,19 @@ impl Supervisor {
     }
 
     fn record(&mut self) {
-        let Some(Container { launch, .. }) = &self.container else { return };
+        let Some(container) = &self.container else { return };
         self.times.drained = None;
         self.times.kill_again = None;
         self.pump.finish();
         self.oom.look();
-        let record = self.facts.exit_record(self.oom.kills(), clock::now()).encode();
-        match ledger::write(&launch.exit_record, &record, Durability::Power) {
-            Ok(()) => {
+        match container.write_exit(&self.facts, self.oom.kills(), clock::now()) {
+            Ok(record) => {
                 self.facts.exit_record = record;
                 self.happened.push_back(Event::Recorded);
             }
             // Nobody is told of an end that is not on disk.
             Err(_) => self.times.record = Some(Instant::now() + RECORD_RETRY),
         }
-    }
-
-    fn write_status(&self) {
-        let Some(Container { launch, .. }) = &self.container else { return };
-        // For people and for a daemon that cannot ask; written anew at the next change.
-        drop(ledger::write(
-            &launch.run_dir.status(),
-            &self.facts.status_record().encode(),
-            Durability::Process,
-        ));
     }
 
     fn answer_caller(&mut self) {
@@ -508,22 +477,13 @@ impl Supervisor {
 
     fn leave(&mut self) {
         self.execs.kill_all();
-        if let Some(Container { launch, .. }) = &self.container {
-            drop(std::fs::remove_file(launch.run_dir.socket()));
+        if let Some(container) = &self.container {
+            container.remove_socket();
         }
     }
 
-    /// Why a command failed: the runtime's log, else its words, else how it ended.
-    fn what_was_said(&self, verdict: Verdict, line: impl Fn(&Launch) -> &CommandLine) -> String {
-        let Some(Container { launch, .. }) = &self.container else { return String::new() };
-        let spoken = Some(self.words.text()).filter(|text| !text.is_empty());
-        let said = words::last_error(&launch.run_dir.runtime_log()).or(spoken);
-        let described = verdict.describe(line(launch).time);
-        match (said, verdict) {
-            (None, _) => described,
-            (Some(said), Verdict::TimedOut) => format!("{described}; it had said: {said}"),
-            (Some(said), Verdict::Success | Verdict::Failed(_)) => said,
-        }
+    fn why(&self, step: Step, verdict: Verdict) -> String {
+        self.container.as_ref().map_or_else(String::new, |c| c.why(step, verdict, &self.words))
     }
 
     /// Numbers of all processes that are waited for.
@@ -532,15 +492,4 @@ impl Supervisor {
         let init = self.init.as_ref().map(|init| init.pid);
         self.execs.pids().chain(command).chain(init).collect()
     }
-}
-
-fn lock(launch: &Launch) -> Result<Flock<File>, Fault> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let path = launch.run_dir.lock();
-    let mut options = File::options();
-    options.write(true).create(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
-    let file = options.open(&path).because(|| format!("the lock {} cannot be opened", path.display()))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock)
-        .map_err(|(_, errno)| errno)
-        .because(|| format!("the lock {} is held: another shim supervises this container", path.display()))
 }

@@ -1,0 +1,98 @@
+//! The container that a shim has taken up: its order, the lock on its run directory, and the files that are named
+//! after it.
+//!
+//! Owns: the lock, held for life. Never: a process; decides what is written when.
+
+use std::{fs::File, os::unix::fs::OpenOptionsExt};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::{
+    command::Verdict,
+    facts::Facts,
+    launch::{CommandLine, Launch},
+    ledger::{self, Durability},
+    words::{self, Words},
+};
+use crate::fault::{Because, Fault};
+
+/// The container, and the lock that says that its shim lives.
+#[derive(Debug)]
+pub(crate) struct Container {
+    /// What it is.
+    pub(crate) launch: Launch,
+    /// Released by the kernel, whatever ends the shim.
+    _lock: Flock<File>,
+}
+
+/// Which of the runtime's commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Create, and the call Launch.
+    Create,
+    /// Start, and the call Start.
+    Start,
+    /// Undo.
+    Undo,
+}
+
+impl Container {
+    /// Locks the run directory. Fails where another shim has it.
+    pub(crate) fn take(launch: Launch) -> Result<Self, Fault> {
+        let path = launch.run_dir.lock();
+        let mut options = File::options();
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
+        let file = options.open(&path).because(|| format!("the lock {} cannot be opened", path.display()))?;
+        let lock =
+            Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno).because(|| {
+                format!("the lock {} is held: another shim supervises this container", path.display())
+            })?;
+        Ok(Self { launch, _lock: lock })
+    }
+
+    /// The command line of a step; undo may have none.
+    pub(crate) fn line(&self, step: Step) -> Option<&CommandLine> {
+        match step {
+            Step::Create => Some(&self.launch.create),
+            Step::Start => Some(&self.launch.start),
+            Step::Undo => self.launch.undo.as_ref(),
+        }
+    }
+
+    /// Removes what a former life may have left where the runtime writes.
+    pub(crate) fn forget_notes(&self) {
+        for stale in [self.launch.run_dir.pid_file(), self.launch.run_dir.runtime_log()] {
+            drop(std::fs::remove_file(stale));
+        }
+    }
+
+    /// Why a step's command failed: the runtime's log, else its words, else how it ended.
+    pub(crate) fn why(&self, step: Step, verdict: Verdict, words: &Words) -> String {
+        let spoken = Some(words.text()).filter(|text| !text.is_empty());
+        let said = words::last_error(&self.launch.run_dir.runtime_log()).or(spoken);
+        let described = verdict.describe(self.line(step).map(|line| line.time).unwrap_or_default());
+        match (said, verdict) {
+            (None, _) => described,
+            (Some(said), Verdict::TimedOut) => format!("{described}; it had said: {said}"),
+            (Some(said), Verdict::Success | Verdict::Failed(_)) => said,
+        }
+    }
+
+    /// Writes the exit record; returns it when it is on disk.
+    pub(crate) fn write_exit(&self, facts: &Facts, oom_kills: u32, now: i64) -> Result<Vec<u8>, Fault> {
+        let record = facts.exit_record(oom_kills, now).encode();
+        ledger::write(&self.launch.exit_record, &record, Durability::Power)?;
+        Ok(record)
+    }
+
+    /// Writes the status record, for people and for a daemon that cannot ask. A failure is mended by the next.
+    pub(crate) fn write_status(&self, facts: &Facts) {
+        let record = facts.status_record().encode();
+        drop(ledger::write(&self.launch.run_dir.status(), &record, Durability::Process));
+    }
+
+    /// Nobody can connect any more.
+    pub(crate) fn remove_socket(&self) {
+        drop(std::fs::remove_file(self.launch.run_dir.socket()));
+    }
+}
