@@ -59,8 +59,9 @@ impl Containers {
     fn find_or_make(&self, new: NewContainer) -> Result<Container, ContainerError> {
         let mut maps = self.maps();
         if let Some(there) = maps.by_name.get(&key(&new.facts)).and_then(|id| maps.by_id.get(id)) {
-            let begun = there.view().state > State::Created;
-            if there.facts.config == new.facts.config && !begun {
+            // The result of an earlier try is the id, however far the container has come since.
+            let leaving = there.view().state >= State::Reclaiming;
+            if there.facts.config == new.facts.config && !leaving {
                 return Ok(there.clone());
             }
             return Err(ContainerError::NameTaken {

@@ -28,7 +28,7 @@ pub enum SandboxError {
         id: String,
     },
     /// It was stopped.
-    #[error("sandbox {0} is not ready: it was stopped")]
+    #[error("sandbox {0} is not ready: it was stopped; remove it, or run one with another attempt")]
     NotReady(String),
     /// A step of a procedure failed.
     #[error("sandbox {id}: {step} failed: {message}")]

@@ -47,7 +47,12 @@ impl Shims {
 
     /// A shim of one's own: one made ahead, else a new one.
     pub async fn newborn(self: &Arc<Self>) -> Result<Newborn, LinkError> {
-        let ready = self.lock().pop_front();
+        // One that somebody killed meanwhile is passed over.
+        let ready = {
+            let mut standby = self.lock();
+            standby.retain(|newborn| !newborn.left.is_finished());
+            standby.pop_front()
+        };
         let newborn = match ready {
             Some(newborn) => newborn,
             None => self.spawn().await?,
