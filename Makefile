@@ -37,7 +37,8 @@ build: ## target/dist/taffrail, the shim embedded, and the same shim beside it
 install: ## into DESTDIR and PREFIX (/usr/local); builds nothing
 	@test -x $(DIST)/taffrail || { echo "nothing to install: run make build first" >&2; exit 1; }
 	install -D -m 755 $(DIST)/taffrail $(DESTDIR)$(PREFIX)/bin/taffrail
-	install -D -m 644 docs/taffrail.8 $(DESTDIR)$(PREFIX)/share/man/man8/taffrail.8
+	@install -d $(DESTDIR)$(PREFIX)/share/man/man8
+	$(DIST)/taffrail man > $(DESTDIR)$(PREFIX)/share/man/man8/taffrail.8
 
 .PHONY: root
 root:
