@@ -23,7 +23,10 @@ use super::{
 use crate::{
     fault::{Because, Fault},
     limits::{LOG_LOOK, MEMORY_KEEP, READS_PER_TURN, TAIL_WAIT},
-    sys::arena::{Arena, release_stack},
+    sys::{
+        arena::{Arena, release_stack},
+        program::release_text,
+    },
 };
 
 const ARENA_SIZE: NonZeroUsize = NonZeroUsize::new(READ_SIZE + BATCH_SIZE).expect("sizes are not zero");
@@ -195,6 +198,7 @@ impl Pump {
         if self.touched.is_some_and(|at| at + MEMORY_KEEP <= now) {
             self.memory.release();
             release_stack();
+            release_text();
             self.touched = None;
             for output in self.outputs.iter_mut().flatten() {
                 output.splitter.release();

@@ -7,6 +7,8 @@ use std::{num::NonZeroUsize, ptr::NonNull, slice};
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 
+use super::PAGE;
+
 /// An anonymous private mapping.
 #[derive(Debug)]
 pub(crate) struct Arena {
@@ -51,9 +53,6 @@ pub(crate) fn release_stack() {
     // rest.
     unsafe { libc::madvise(begin, STACK_SPAN, libc::MADV_DONTNEED) };
 }
-
-/// Size of a page on every machine we build for; a larger one only makes the call fail.
-const PAGE: usize = 4096;
 
 /// Stays between the present frame and what is given back: the call's own frames and the red zone.
 const STACK_MARGIN: usize = 4096;

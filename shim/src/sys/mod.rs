@@ -7,10 +7,14 @@ pub(crate) mod birth;
 pub(crate) mod network;
 pub(crate) mod pidfd;
 pub(crate) mod process;
+pub(crate) mod program;
 pub(crate) mod socket;
 pub(crate) mod terminal;
 
 use nix::errno::Errno;
+
+/// Size of a page on every machine we build for; a larger one only makes calls that give pages back fail.
+const PAGE: usize = 4096;
 
 /// The result of a call that returns -1 and `errno`.
 fn check(result: libc::c_int) -> nix::Result<libc::c_int> {
