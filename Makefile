@@ -39,6 +39,8 @@ install: ## into DESTDIR and PREFIX (/usr/local); builds nothing
 	install -D -m 755 $(DIST)/taffrail $(DESTDIR)$(PREFIX)/bin/taffrail
 	@install -d $(DESTDIR)$(PREFIX)/share/man/man8
 	$(DIST)/taffrail man > $(DESTDIR)$(PREFIX)/share/man/man8/taffrail.8
+	@install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|@PREFIX@|$(PREFIX)|' daemon/dist/taffrail.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/taffrail.service
 
 .PHONY: root
 root:
