@@ -25,6 +25,8 @@ mod lifecycle;
 #[allow(clippy::disallowed_methods, reason = "a test's tasks end with its executor")]
 mod parenthood;
 #[cfg(test)]
+mod shim_birth;
+#[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test's tasks end with its executor")]
 mod shim_idle;
 #[cfg(test)]

@@ -159,10 +159,11 @@ impl Real {
 
     /// Waits for the container's end, dismisses the shim, and takes the container down as a daemon would.
     async fn end(mut self) -> protocol::exit_record::ExitRecord {
-        let shim = self.shim.take().expect("it has not ended");
-        let exit = shim.exit().await;
+        let exit = self.shim().exit().await;
+        let pid = self.shim().child.id();
         // What was killed is reaped a moment after the end was told.
-        eventually(SOON, "the last process to go", || children(shim.child.id()).is_empty().then_some(()));
+        eventually(SOON, "the last process to go", || children(pid).is_empty().then_some(()));
+        let shim = self.shim.take().expect("it has not ended");
         self.delete(&shim);
         shim.dismiss().await;
         exit
@@ -425,6 +426,21 @@ async fn a_kill_for_want_of_memory_is_counted() {
     assert!(state.oom_kills >= 1, "{state:?}");
     let exit = real.end().await;
     assert!(exit.oom_kills >= 1 && exit.status != ExitStatus::Exited(0), "{exit:?}");
+}
+
+#[tokio::test]
+async fn a_child_killed_for_want_of_memory_is_told_while_the_container_runs() {
+    let change = |spec: &mut Value| {
+        spec["linux"]["resources"] = json!({"memory": {"limit": 16 << 20, "swap": 16 << 20}});
+    };
+    let script = "sh -c \"x=\\$(dd if=/dev/zero bs=1M count=64 2>/dev/null | busybox tr '\\\\0' x)\"; echo survived; read go";
+    let Some(real) = Real::of(script, change).await else { return };
+    real.run(LaunchRequest { stdin: true, ..real.order() }).await;
+    let state = real.shim().state(|state| state.oom_kills >= 1).await;
+    assert_eq!(state.phase.enum_value(), Ok(Phase::RUNNING));
+    real.shim().client.close_stdin(ctx(), &Empty::new()).await.expect("stdin is open");
+    let exit = real.end().await;
+    assert!(exit.oom_kills >= 1, "{exit:?}");
 }
 
 #[tokio::test]

@@ -59,6 +59,11 @@ pub fn ctx() -> Context {
 impl ShimUnderTest {
     /// A shim that was just born, with this script for its fake runtime.
     pub async fn born(script: &str) -> Self {
+        Self::born_of(Command::new(program()), script).await
+    }
+
+    /// A shim that this command becomes.
+    pub async fn born_of(mut command: Command, script: &str) -> Self {
         let dir = tempfile::tempdir().expect("a scratch folder");
         for folder in ["run", "bundle", "logs", "state", "runtime"] {
             fs::create_dir(dir.path().join(folder)).expect("a scratch folder");
@@ -67,7 +72,6 @@ impl ShimUnderTest {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (ours, its) =
             socketpair(AddressFamily::Unix, SockType::Stream, None, flags).expect("a pair of sockets");
-        let mut command = Command::new(program());
         command.stdin(Stdio::from(its)).stdout(Stdio::null()).stderr(Stdio::inherit());
         let child = command.spawn().expect("the shim starts");
         let (client, carrier) = connect(UnixStream::from(ours));
@@ -208,7 +212,9 @@ pub async fn hello(client: &ShimClient) {
         features: vec![version::FEATURE_DESCRIPTORS.into()],
         ..HelloRequest::default()
     };
-    let answer = client.hello(ctx(), &request).await.expect("Hello is answered");
+    let answer =
+        tokio::time::timeout(SOON, client.hello(ctx(), &request)).await.expect("Hello is answered in time");
+    let answer = answer.expect("Hello is answered");
     assert_eq!(answer.version, version::HIGHEST);
 }
 

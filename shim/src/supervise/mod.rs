@@ -41,7 +41,7 @@ use crate::{
 
 /// Supervises the container that the daemon at standard input tells of, to its end.
 pub(crate) fn run() -> Result<(), Fault> {
-    birth::close_on_exec_all().because(|| "descriptors cannot be marked".into())?;
+    birth::close_inherited().because(|| "inherited descriptors cannot be closed".into())?;
     let inherited =
         birth::become_supervisor().because(|| "this process cannot become a supervisor".into())?;
     let null = File::options().read(true).write(true).open("/dev/null").because(|| "/dev/null".into())?;

@@ -26,18 +26,26 @@ pub(crate) struct Inherited {
 }
 
 /// Signals that would end a program by default and must not end a shim: only Dismiss does.
-pub(crate) const IGNORED: [Signal; 6] =
-    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE, Signal::SIGUSR1, Signal::SIGUSR2];
+const IGNORED: [Signal; 9] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGPIPE,
+    Signal::SIGALRM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGTSTP,
+];
 
-/// Marks every descriptor above 2 close-on-exec, whatever the daemon forgot: one that leaks into a container keeps
-/// ports and pipes busy for ever.
-pub(crate) fn close_on_exec_all() -> nix::Result<()> {
-    let flags = libc::CLOSE_RANGE_CLOEXEC;
-    // SAFETY: the call takes three plain numbers and changes a flag of descriptors, no memory.
-    let done = unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, flags) };
+/// Closes every descriptor above 2, whatever the daemon forgot: an inherited one keeps ports and pipes busy for as
+/// long as the shim, or a container into which it leaks, lives. Called before anything of our own is open.
+pub(crate) fn close_inherited() -> nix::Result<()> {
+    // SAFETY: the call takes three plain numbers. No descriptor above 2 has an owner in this program yet.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) };
     match check(if done == 0 { 0 } else { -1 }) {
-        // Linux before 5.9, or before 5.11 for the flag: the daemon's own descriptors are close-on-exec anyway.
-        Err(nix::errno::Errno::ENOSYS | nix::errno::Errno::EINVAL) => Ok(()),
+        // Linux before 5.9: the daemon's own descriptors are close-on-exec anyway.
+        Err(nix::errno::Errno::ENOSYS) => Ok(()),
         other => other.map(drop),
     }
 }
@@ -55,6 +63,8 @@ pub(crate) fn become_supervisor() -> nix::Result<Inherited> {
     for signal in IGNORED {
         set_handler(signal, SigHandler::SigIgn)?;
     }
+    // Ignored, which is inherited, it would make the kernel throw statuses away.
+    set_handler(Signal::SIGCHLD, SigHandler::SigDfl)?;
     let inherited =
         Inherited { files: getrlimit(Resource::RLIMIT_NOFILE)?, core: getrlimit(Resource::RLIMIT_CORE)? };
     setrlimit(Resource::RLIMIT_CORE, 0, inherited.core.1)?;

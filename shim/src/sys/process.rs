@@ -19,10 +19,7 @@ use nix::{
     unistd::{ForkResult, fork, pipe2},
 };
 
-use super::{
-    birth::{IGNORED, Inherited},
-    pidfd::PidFd,
-};
+use super::{birth::Inherited, pidfd::PidFd};
 
 /// A program about to be started.
 #[derive(Debug)]
@@ -49,6 +46,9 @@ pub(crate) struct Child {
 /// A runtime needs to find newuidmap and the like; nothing of the daemon's environment is its business.
 const ENVIRONMENT: [&std::ffi::CStr; 1] =
     [c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"];
+
+/// Highest signal number of Linux.
+const SIGNAL_MAX: libc::c_int = 64;
 
 /// Exit code of a child that could not become its program; seen by nobody, since the errno comes by the pipe.
 const NOT_STARTED: libc::c_int = 127;
@@ -103,9 +103,15 @@ fn become_program(
 ) -> Errno {
     // SAFETY: plain numbers; a group of its own lets the whole command be told apart.
     unsafe { libc::setpgid(0, 0) };
-    for signal in IGNORED {
-        // SAFETY: the default action is the kernel's, no code of ours.
-        unsafe { libc::signal(signal as libc::c_int, libc::SIG_DFL) };
+    // The kernel's own `struct sigaction`: all zeroes is the default action. The C library's call refuses the signals
+    // that it keeps for itself, which a parent may have ignored like any other.
+    let default = [0u64; 4];
+    for signal in 1..=SIGNAL_MAX {
+        // SAFETY: the struct is read and outlives the call; the old one is not asked for. The two signals whose
+        // action cannot be set are refused.
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, ptr::null_mut::<u64>(), 8usize)
+        };
     }
     set_limit(libc::RLIMIT_NOFILE, limits.files);
     set_limit(libc::RLIMIT_CORE, limits.core);
