@@ -91,8 +91,16 @@ impl Daemon {
 fn spawn(folder: &Path) -> Result<(Child, u32), Failure> {
     let failed = |e: std::io::Error| Failure::failed(format!("the daemon cannot be started: {e}"));
     let log = File::options().create(true).append(true).open(folder.join("daemon.log")).map_err(failed)?;
+    let drop_ins = folder.join("config.d");
+    crate::store::make_dir(&drop_ins).map_err(failed)?;
     let child = Command::new(std::env::current_exe().map_err(failed)?)
         .arg("serve")
+        .env_clear()
+        // Nothing of the host's own configuration.
+        .arg("--config")
+        .arg("/dev/null")
+        .arg("--config-dir")
+        .arg(&drop_ins)
         .arg("--root")
         .arg(folder.join("root"))
         .arg("--state")
