@@ -347,9 +347,12 @@ impl Daemon {
             // Best effort: the test has failed already.
             nix::mount::umount2(point, nix::mount::MntFlags::MNT_DETACH).ok();
         }
-        for cgroup in Snapshot::cgroups(&self.places).iter().rev() {
-            fs::remove_dir(cgroup).ok();
-        }
+        // What was killed a moment ago may still be in them.
+        within(SOON, || {
+            let left = Snapshot::cgroups(&self.places);
+            left.iter().rev().for_each(|cgroup| drop(fs::remove_dir(cgroup)));
+            left.is_empty().then_some(())
+        });
     }
 }
 

@@ -69,15 +69,20 @@ fn put(file: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The image [`DEMO`]: `/demo` as its entrypoint.
 pub fn write_demo(file: &Path) -> io::Result<()> {
+    let config = serde_json::json!({ "Entrypoint": ["/demo"], "Cmd": ["hello"], "Env": ["PATH=/"] });
+    write(file, DEMO, &demo_layer()?, &config)
+}
+
+/// An image of another name with the same program and this entrypoint.
+pub fn write_program(file: &Path, name: &str, entrypoint: &[&str]) -> io::Result<()> {
+    write(file, name, &demo_layer()?, &serde_json::json!({ "Entrypoint": entrypoint, "Env": ["PATH=/"] }))
+}
+
+fn demo_layer() -> io::Result<Vec<u8>> {
     let mut layer = tar::Builder::new(Vec::new());
     add(&mut layer, "demo", 0o755, &fs::read(crate::host::demo())?)?;
     add_folder(&mut layer, "tmp", 0o1777)?;
-    write(
-        file,
-        DEMO,
-        &layer.into_inner()?,
-        &serde_json::json!({ "Entrypoint": ["/demo"], "Cmd": ["hello"], "Env": ["PATH=/"] }),
-    )
+    layer.into_inner()
 }
 
 /// The image [`BUSYBOX`] from the host's static busybox; `None`: the host has none.

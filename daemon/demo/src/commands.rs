@@ -73,7 +73,7 @@ pub(crate) fn flood(args: &[String]) -> Outcome {
         out.write_all(flood_line(nr).as_bytes())?;
     }
     out.flush()?;
-    Ok(0)
+    linger(args)
 }
 
 pub(crate) fn drip(args: &[String]) -> Outcome {
@@ -83,7 +83,12 @@ pub(crate) fn drip(args: &[String]) -> Outcome {
         out.write_all(flood_line(nr).as_bytes())?;
     }
     out.flush()?;
-    Ok(0)
+    linger(args)
+}
+
+/// Waits where the second argument asks for it, so that the supervisor can still be looked at.
+fn linger(args: &[String]) -> Outcome {
+    if args.len() > 1 { sleep(&args[1..]) } else { Ok(0) }
 }
 
 pub(crate) fn exit(args: &[String]) -> Outcome {

@@ -28,7 +28,7 @@ const COMMANDS: [Command; 20] = [
     },
     Command {
         name: "flood",
-        usage: "BYTES         print numbered lines of 100 bytes, fast",
+        usage: "BYTES [SECONDS]   print numbered lines of 100 bytes, fast, then wait",
         run: commands::flood,
     },
     Command { name: "drip", usage: "BYTES          the same, one write for each line", run: commands::drip },
