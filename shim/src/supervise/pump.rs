@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     fault::{Because, Fault},
-    limits::{LOG_LOOK, MEMORY_KEEP, READS_PER_TURN, TAIL_WAIT},
+    limits::{GATHER, LOG_LOOK, MEMORY_KEEP, RAPID, READS_PER_TURN, SMALL_READ, TAIL_WAIT},
     sys::{
         arena::{Arena, release_stack},
         program::release_text,
@@ -51,6 +51,8 @@ struct Output {
     splitter: LineSplitter,
     /// When its incomplete tail has waited long enough.
     tail_due: Option<Instant>,
+    /// When it was last read and brought little.
+    last_small: Option<Instant>,
 }
 
 impl Pump {
@@ -82,7 +84,13 @@ impl Pump {
     pub(crate) fn attach(&mut self, poll: &Poll, number: u32, from: OwnedFd) -> Result<(), Fault> {
         let stream = if number == 0 { Stream::Stdout } else { Stream::Stderr };
         poll.read(&from, Source::Output(number))?;
-        let output = Output { from: from.into(), stream, splitter: LineSplitter::default(), tail_due: None };
+        let output = Output {
+            from: from.into(),
+            stream,
+            splitter: LineSplitter::default(),
+            tail_due: None,
+            last_small: None,
+        };
         if let Some(place) = slot(&mut self.outputs, number) {
             *place = Some(output);
         }
@@ -95,6 +103,7 @@ impl Pump {
         self.replace_removed_log(now);
         let Some(place) = slot(&mut self.outputs, number) else { return };
         let Some(output) = place else { return };
+        let now = output.gather(now);
         let (input, gather) = self.memory.bytes().split_at_mut(READ_SIZE);
         let mut batch = Batch::new(gather);
         self.touched = Some(now);
@@ -125,6 +134,7 @@ impl Pump {
                 sink.write(batch.bytes(), &stamp, now);
                 batch.clear();
             }
+            output.last_small = (count < SMALL_READ).then_some(now);
             output.tail_due = output.splitter.has_tail().then(|| now + TAIL_WAIT);
             if count < READ_SIZE {
                 break;
@@ -219,6 +229,19 @@ impl Pump {
 }
 
 impl Output {
+    /// Lets the lines of a program that writes them one by one, and fast, gather for a moment. Returns the present.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the time that passes is the point; a bound of the data path"
+    )]
+    fn gather(&self, now: Instant) -> Instant {
+        if self.last_small.is_none_or(|at| now >= at + RAPID) {
+            return now;
+        }
+        std::thread::sleep(GATHER);
+        Instant::now()
+    }
+
     /// Writes the incomplete tail as a partial record.
     fn flush(
         &mut self,

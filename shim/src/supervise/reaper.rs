@@ -56,11 +56,13 @@ impl Reaper {
         self.orphans.remove(&pid);
     }
 
+    /// Whether a sweep may find something.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending
+    }
+
     /// Reaps what may be reaped.
     pub(crate) fn sweep(&mut self, is_known: impl Fn(i32) -> bool) {
-        if !self.pending {
-            return;
-        }
         self.pending = false;
         while self.flights.is_empty() {
             self.orphans.clear();

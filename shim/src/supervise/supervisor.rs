@@ -226,8 +226,10 @@ impl Supervisor {
         if self.state == State::Undoing && self.command.is_none() {
             self.kill_strangers();
         }
-        let known = self.known();
-        self.reaper.sweep(|pid| known.contains(&pid));
+        if self.reaper.is_pending() {
+            let known = self.known();
+            self.reaper.sweep(|pid| known.contains(&pid));
+        }
         if self.state == State::Undoing && self.command.is_none() {
             let is_over = self.times.undone.is_none_or(|at| at <= Instant::now());
             if is_over || self.strangers().is_empty() {
