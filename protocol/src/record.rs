@@ -107,7 +107,8 @@ impl<'a> Reader<'a> {
         }
         let at = text.rfind("crc32=").ok_or(BadRecord::Truncated)?;
         let (body, sum) = text.split_at(at);
-        let sum = sum.strip_prefix("crc32=").and_then(|s| s.strip_suffix('\n')).ok_or(BadRecord::Truncated)?;
+        let sum =
+            sum.strip_prefix("crc32=").and_then(|s| s.strip_suffix('\n')).ok_or(BadRecord::Truncated)?;
         if sum.len() != 8 || !body.ends_with('\n') {
             return Err(BadRecord::Truncated);
         }
