@@ -153,7 +153,9 @@ async fn collect(
         how
     };
     let how = how.map_err(|e| ContainerError::shim(&facts.id, e))?;
-    err.truncate(limits::EXEC_ANSWER_MAX.saturating_sub(out.len()));
+    // Both in one message, which the kubelet's client takes up to its own bound only.
+    out.truncate(limits::EXEC_ANSWER_MAX);
+    err.truncate(limits::EXEC_ANSWER_MAX - out.len());
     let code = match how {
         Some(How::Exited(code)) => code,
         Some(How::Signaled(signal)) => 128 + signal,

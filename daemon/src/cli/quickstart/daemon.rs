@@ -27,8 +27,14 @@ impl Daemon {
     pub(super) async fn start(folder: &Path) -> Result<Self, Failure> {
         let (child, pid) = spawn(folder)?;
         let mut daemon = Self { folder: folder.to_owned(), child, pid };
-        daemon.wait_until_serving().await?;
-        Ok(daemon)
+        match daemon.wait_until_serving().await {
+            Ok(()) => Ok(daemon),
+            Err(failure) => {
+                // It may run all the same, somewhere else.
+                daemon.kill().await?;
+                Err(failure)
+            }
+        }
     }
 
     pub(super) fn pid(&self) -> u32 {
