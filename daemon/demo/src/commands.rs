@@ -7,6 +7,7 @@ use std::{
     error::Error,
     fs,
     io::{self, Write},
+    os::fd::AsFd,
     process::Command,
     time::Duration,
 };
@@ -55,12 +56,24 @@ pub(crate) fn count(args: &[String]) -> Outcome {
     Ok(0)
 }
 
-/// A flood's line of this number: the number, then dots up to the length.
-fn flood_line(nr: u64) -> String {
-    let mut line = format!("flood {nr} ");
-    line.extend(std::iter::repeat_n('.', FLOOD_LINE.saturating_sub(line.len() + 1)));
-    line.push('\n');
-    line
+/// Numbered lines of one length. Made in place: what is measured with them is the reader, not the writer.
+struct FloodLine([u8; FLOOD_LINE]);
+
+impl FloodLine {
+    fn new() -> Self {
+        let mut line = [b'.'; FLOOD_LINE];
+        line[FLOOD_LINE - 1] = b'\n';
+        Self(line)
+    }
+
+    /// `flood 17 ....`
+    fn number(&mut self, nr: u64) -> &[u8] {
+        let end = FLOOD_LINE - 1;
+        let mut rest = &mut self.0[..end];
+        // A line has room for the longest number.
+        write!(rest, "flood {nr} ").ok();
+        &self.0
+    }
 }
 
 fn lines_in(bytes: u64) -> u64 {
@@ -68,19 +81,23 @@ fn lines_in(bytes: u64) -> u64 {
 }
 
 pub(crate) fn flood(args: &[String]) -> Outcome {
-    let mut out = io::BufWriter::with_capacity(FLOOD_BUFFER, io::stdout().lock());
-    for nr in 1..=lines_in(number(args, 0, "BYTES")?) {
-        out.write_all(flood_line(nr).as_bytes())?;
-    }
-    out.flush()?;
-    linger(args)
+    let mut out = io::BufWriter::with_capacity(FLOOD_BUFFER, unbuffered()?);
+    write_lines(&mut out, args)
 }
 
 pub(crate) fn drip(args: &[String]) -> Outcome {
-    // stdout's own buffer passes on a whole line at once.
-    let mut out = io::stdout().lock();
+    write_lines(&mut unbuffered()?, args)
+}
+
+/// stdout without the buffer that std puts before it.
+fn unbuffered() -> io::Result<fs::File> {
+    io::stdout().as_fd().try_clone_to_owned().map(fs::File::from)
+}
+
+fn write_lines(out: &mut impl Write, args: &[String]) -> Outcome {
+    let mut line = FloodLine::new();
     for nr in 1..=lines_in(number(args, 0, "BYTES")?) {
-        out.write_all(flood_line(nr).as_bytes())?;
+        out.write_all(line.number(nr))?;
     }
     out.flush()?;
     linger(args)
@@ -224,13 +241,13 @@ pub(crate) fn err(args: &[String]) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::flood_line;
-    use crate::limits::FLOOD_LINE;
+    use super::FloodLine;
 
     #[test]
-    fn lines_of_a_flood_have_one_length() {
+    fn lines_of_a_flood_have_one_length_and_their_number() {
+        let mut line = FloodLine::new();
         for nr in [1, 10, 99_999_999] {
-            assert_eq!(flood_line(nr).len(), FLOOD_LINE);
+            assert!(line.number(nr).starts_with(format!("flood {nr} .").as_bytes()));
         }
     }
 }

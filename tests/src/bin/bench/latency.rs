@@ -29,7 +29,7 @@ struct Times {
 }
 
 /// Makes a call and adds its time in milliseconds.
-fn timed<T>(values: &mut Values, call: impl FnOnce() -> Result<T, tonic::Status>) -> T {
+pub(crate) fn timed<T>(values: &mut Values, call: impl FnOnce() -> Result<T, tonic::Status>) -> T {
     let begin = Instant::now();
     let answer = call().unwrap_or_else(|e| panic!("a call of the benchmark failed: {e}"));
     values.add(begin.elapsed().as_secs_f64() * 1000.0);

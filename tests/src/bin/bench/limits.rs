@@ -8,6 +8,10 @@ use std::time::Duration;
 pub(crate) const PODS: usize = 15;
 /// Execs in each of these pods.
 pub(crate) const EXECS: usize = 5;
+/// Callers at once where throughput is measured, and what they make together.
+pub(crate) const CALLERS: usize = 10;
+pub(crate) const PARALLEL_PODS: usize = 30;
+pub(crate) const PARALLEL_EXECS: usize = 100;
 /// Containers whose supervisors are weighed: what the promise says.
 pub(crate) const CONTAINERS: usize = 50;
 /// Rounds of each log measurement, in turn.

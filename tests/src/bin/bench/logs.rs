@@ -11,7 +11,7 @@ use std::{
 };
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use tests::{ask, daemon::Daemon, eventually::within};
+use tests::{ask, cri_log, daemon::Daemon, eventually::within};
 
 use crate::{
     conmon::Conmon,
@@ -49,7 +49,9 @@ fn ended(log: &Path, last: &str) -> Option<()> {
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
     let mut tail = Vec::new();
     file.read_to_end(&mut tail).ok()?;
-    String::from_utf8_lossy(&tail).contains(last).then_some(())
+    let records = cri_log::parse(&tail[tail.iter().position(|&byte| byte == b'\n')? + 1..]);
+    // conmon cuts lines where its reads end, so they are joined first.
+    cri_log::lines(&records, "stdout").iter().any(|line| line.starts_with(last)).then_some(())
 }
 
 fn measure_one(log: &Path, bytes: u64, begin: Instant, pid: u32, into: &mut Measured) {

@@ -11,6 +11,7 @@ mod logs;
 mod median;
 mod memory;
 mod output;
+mod parallel;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,8 @@ fn main() -> ExitCode {
     output::note("latency: ours and containerd's in turn");
     let containerd = Containerd::start();
     latency::measure(&daemon, containerd.as_ref(), &mut table);
+    output::note("throughput: ten callers at once");
+    parallel::measure(&daemon, containerd.as_ref(), &mut table);
     output::note("logs: ours and conmon's in turn");
     let conmon = Conmon::find();
     logs::measure(&daemon, conmon.as_ref(), &mut table);

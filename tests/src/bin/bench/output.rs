@@ -10,8 +10,12 @@ use crate::median::Values;
 #[derive(Debug, Default)]
 pub(crate) struct Table(Vec<[String; 4]>);
 
+/// Below this a second decimal says something.
+const SMALL: f64 = 10.0;
+
 fn show(values: Option<&Values>) -> String {
     match values.and_then(Values::spread) {
+        Some((median, low, high)) if median < SMALL => format!("{median:.2} ({low:.2} to {high:.2})"),
         Some((median, low, high)) => format!("{median:.1} ({low:.1} to {high:.1})"),
         None => "-".to_owned(),
     }
