@@ -35,6 +35,8 @@ pub struct Options {
     pub set: Vec<String>,
     /// Environment.
     pub environment: Vec<(String, String)>,
+    /// The program, where it is not the one that was built for use.
+    pub program: Option<PathBuf>,
 }
 
 /// A running daemon and all that is its own.
@@ -145,7 +147,8 @@ impl Daemon {
     /// The command line of `taffrail serve` for this daemon.
     pub fn command(&self) -> Vec<String> {
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
-        let mut words = vec![text(host::taffrail()), "serve".to_owned()];
+        let program = self.options.program.clone().unwrap_or_else(host::taffrail);
+        let mut words = vec![text(program), "serve".to_owned()];
         words.extend([
             "--root".to_owned(),
             text(self.path("root")),
@@ -163,6 +166,11 @@ impl Daemon {
             words.extend(["--set".to_owned(), setting.clone()]);
         }
         words
+    }
+
+    /// The environment of the next start.
+    pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
+        self.options.environment = environment;
     }
 
     /// Starts the process and waits until it serves.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use tests::{ask, cri_log, daemon::Daemon, eventually::within};
+use tests::{ask, daemon::Daemon, eventually::within};
 
 use crate::{
     conmon::Conmon,
@@ -49,9 +49,17 @@ fn ended(log: &Path, last: &str) -> Option<()> {
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
     let mut tail = Vec::new();
     file.read_to_end(&mut tail).ok()?;
-    let records = cri_log::parse(&tail[tail.iter().position(|&byte| byte == b'\n')? + 1..]);
-    // conmon cuts lines where its reads end, so they are joined first.
-    cri_log::lines(&records, "stdout").iter().any(|line| line.starts_with(last)).then_some(())
+    // conmon cuts lines where its reads end, so they are joined first. The tail's own first line may be cut too.
+    let tail = String::from_utf8_lossy(&tail);
+    let mut joined = String::new();
+    for record in tail.lines().skip(1) {
+        let mut parts = record.splitn(4, ' ').skip(2);
+        if let (Some(tag), Some(content)) = (parts.next(), parts.next()) {
+            joined.push_str(content);
+            joined.push_str(if tag == "F" { "\n" } else { "" });
+        }
+    }
+    joined.lines().any(|line| line.starts_with(last)).then_some(())
 }
 
 fn measure_one(log: &Path, bytes: u64, begin: Instant, pid: u32, into: &mut Measured) {
