@@ -231,7 +231,7 @@ fn scripted(script: &str) -> Option<(Daemon, tempfile::TempDir)> {
     put(&program, format!("#!/bin/sh\nreal={}\n{script}\n", runc.display()).as_bytes());
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let set = vec![format!("runtimes.runc.path={}", program.display())];
-    Some((Daemon::start_with(Options { set, environment: Vec::new() })?, folder))
+    Some((Daemon::start_with(Options { set, ..Options::default() })?, folder))
 }
 
 #[test]

@@ -12,6 +12,8 @@ mod crictl;
 #[cfg(test)]
 mod cycles;
 #[cfg(test)]
+mod descriptors;
+#[cfg(test)]
 mod exec;
 // The daemon's own socket, so that the shim meets what it will meet; a crate for one file is not worth it.
 #[cfg(test)]
@@ -37,6 +39,8 @@ mod shim_runc;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test's tasks end with its executor")]
 mod shim_under_test;
+#[cfg(test)]
+mod steps;
 #[cfg(test)]
 mod survive;
 #[cfg(test)]

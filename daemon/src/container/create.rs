@@ -70,12 +70,13 @@ async fn make(
     let id = ContainerId::parse(&facts.id).map_err(|e| ContainerError::step(&facts.id, "id", e))?;
     let spec = spec(facts, &work, &parts.layout, parts, &id)?;
     let failed = |step: &'static str| move |e: String| ContainerError::step(&facts.id, step, e);
-    let disk = |name: &'static str, work: Box<dyn FnOnce() -> Result<(), String> + Send>| async move {
+    let disk_step = |name: &'static str, work: Box<dyn FnOnce() -> Result<(), String> + Send>| async move {
         step(name, blocking(Pool::Disk, work)).await.map_err(failed(name))
     };
     {
         let (facts, parts, id) = (facts.clone(), parts.clone(), id.clone());
-        disk("container.facts", Box::new(move || remember(&facts, &parts.layout, &id).map_err(text))).await?;
+        disk_step("container.facts", Box::new(move || remember(&facts, &parts.layout, &id).map_err(text)))
+            .await?;
     }
     {
         let (parts, id, layers) = (parts.clone(), id.clone(), work.image.layers.clone());
@@ -84,15 +85,15 @@ async fn make(
             bundle::make(&parts.layout.bundle(&id), &rootfs).map_err(text)?;
             parts.snapshots.mount(id.as_str(), &layers, &rootfs).map_err(|e| e.to_string())
         };
-        disk("container.rootfs", Box::new(mount)).await?;
+        disk_step("container.rootfs", Box::new(mount)).await?;
     }
     {
         let (parts, id) = (parts.clone(), id.clone());
         let write = move || bundle::write_spec(&parts.layout.bundle(&id), &spec).map_err(text);
-        disk("container.spec", Box::new(write)).await?;
+        disk_step("container.spec", Box::new(write)).await?;
     }
     let created = parts.layout.container_created(&id);
-    disk("container.created", Box::new(move || store::replace(&created, b"").map_err(text))).await?;
+    disk_step("container.created", Box::new(move || store::replace(&created, b"").map_err(text))).await?;
     drop((work.pin, work.lease));
     Ok(())
 }

@@ -157,7 +157,8 @@ fn created(event: Event) -> (State, Vec<Effect>) {
 fn starting(event: Event) -> (State, Vec<Effect>) {
     match event {
         E::AwaitCreated => (S::Starting, vec![F::AnswerCreated]),
-        E::AskStart => (S::Starting, vec![F::RefuseStart]),
+        // The same wish again, from a caller that lost the first answer: it gets the same one.
+        E::AskStart => (S::Starting, vec![F::Defer]),
         E::StartDone => (S::Running, vec![F::AnswerStarted]),
         E::StartFailed => (S::Exited, vec![F::AnswerStartFailed, F::AnswerStopped]),
         // A program may end before the start procedure does: its end is told after its start.

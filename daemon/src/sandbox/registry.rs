@@ -65,7 +65,10 @@ impl Sandboxes {
     fn insert(&self, maps: &mut Maps, facts: SandboxFacts, state: State) -> Sandbox {
         let (id, name) = (facts.id.clone(), facts.config.name.clone());
         let sandbox = Sandbox::spawn(facts, state, self.parts.clone(), self.clone());
-        maps.by_name.insert(name, id.clone());
+        // What is only there to be reclaimed has no name any more: a retry makes its own.
+        if state != State::Reclaiming {
+            maps.by_name.insert(name, id.clone());
+        }
         maps.by_id.insert(id, sandbox.clone());
         sandbox
     }

@@ -27,7 +27,7 @@ pub(super) async fn run(facts: Arc<SandboxFacts>, parts: Arc<Parts>) -> (Event, 
 
 async fn make(facts: &Arc<SandboxFacts>, parts: &Arc<Parts>) -> Result<(), SandboxError> {
     let id = SandboxId::parse(&facts.id).map_err(|e| SandboxError::step(&facts.id, "id", e))?;
-    let disk = |name: &'static str, work: fn(&SandboxFacts, &Parts, &SandboxId) -> io::Result<()>| {
+    let disk_step = |name: &'static str, work: fn(&SandboxFacts, &Parts, &SandboxId) -> io::Result<()>| {
         let (facts, parts, id) = (facts.clone(), parts.clone(), id.clone());
         async move {
             let done = step(
@@ -40,8 +40,8 @@ async fn make(facts: &Arc<SandboxFacts>, parts: &Arc<Parts>) -> Result<(), Sandb
             done.await.map_err(|e| SandboxError::step(&facts.id, name, e))
         }
     };
-    disk("sandbox.facts", remember).await?;
-    disk("sandbox.files", write_files).await?;
+    disk_step("sandbox.facts", remember).await?;
+    disk_step("sandbox.files", write_files).await?;
     let wishes = wishes(facts, parts, &id);
     if !wishes.is_empty() {
         let program = parts.shims.program().path();
@@ -50,7 +50,7 @@ async fn make(facts: &Arc<SandboxFacts>, parts: &Arc<Parts>) -> Result<(), Sandb
             .await
             .map_err(|e| SandboxError::step(&facts.id, "sandbox.namespaces", e))?;
     }
-    disk("sandbox.ready", |_, parts, id| store::replace(&parts.layout.sandbox_ready(id), b"")).await
+    disk_step("sandbox.ready", |_, parts, id| store::replace(&parts.layout.sandbox_ready(id), b"")).await
 }
 
 fn remember(facts: &SandboxFacts, parts: &Parts, id: &SandboxId) -> io::Result<()> {
