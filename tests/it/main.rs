@@ -20,6 +20,8 @@ mod exec;
 #[path = "../../daemon/src/sys/fd_socket.rs"]
 mod fd_socket;
 #[cfg(test)]
+mod hostile_images;
+#[cfg(test)]
 mod idle;
 #[cfg(test)]
 mod lifecycle;
