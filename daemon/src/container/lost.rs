@@ -37,6 +37,27 @@ pub(super) async fn record_never_started(
     write(facts, parts, ExitStatus::NeverStarted, "it was stopped before it was started").await
 }
 
+/// As [`record_lost`], for one whose start failed. What the shim has written wins. A shim that still holds the lock
+/// and says nothing leaves this in memory only: the next daemon asks it again.
+pub(super) async fn record_start_failed(
+    facts: &Arc<ContainerFacts>,
+    parts: &Arc<Parts>,
+    why: &str,
+) -> ExitRecord {
+    let why = protocol::exit_record::cut(why);
+    match write(facts, parts, ExitStatus::StartFailed, why).await {
+        Ok(record) => record,
+        Err(error) => {
+            tracing::warn!(id = %facts.id, %error, "the failure of a start is not on disk");
+            record_of(ExitStatus::StartFailed, why)
+        }
+    }
+}
+
+fn record_of(status: ExitStatus, why: &str) -> ExitRecord {
+    ExitRecord { status, at: now_nanos(), started_at: 0, oom_kills: 0, message: why.to_owned() }
+}
+
 async fn write(
     facts: &Arc<ContainerFacts>,
     parts: &Arc<Parts>,
@@ -46,6 +67,9 @@ async fn write(
     let (facts, parts, message) = (facts.clone(), parts.clone(), why.to_owned());
     let work = move || {
         let id = ContainerId::parse(&facts.id).map_err(io::Error::other)?;
+        if let Some(record) = read_exit_record(&parts.layout.exit_record(&id))? {
+            return Ok(record);
+        }
         let run_dir = parts.layout.run_dir(&id);
         store::make_dir(run_dir.path())?;
         let owner = format!("taffrail daemon {}", std::process::id());
@@ -57,7 +81,7 @@ async fn write(
             return Ok(record);
         }
         parts.cgroups.kill(&facts.cgroup_parent, &id)?;
-        let record = ExitRecord { status, at: now_nanos(), started_at: 0, oom_kills: 0, message };
+        let record = record_of(status, &message);
         store::replace(&parts.layout.exit_record(&id), &record.encode())?;
         Ok(record)
     };

@@ -10,11 +10,10 @@ use protocol::{
     shim::{self, LaunchRequest, Phase},
 };
 
-use super::{ContainerError, ContainerFacts, Parts, lifecycle::Event, owner::Ending};
+use super::{ContainerError, ContainerFacts, Parts, lifecycle::Event, lost, owner::Ending};
 use crate::{
-    clock::now_nanos,
     sandbox::Sharing,
-    shims::{LinkError, ShimLink, read_exit_record},
+    shims::{LinkError, ShimLink},
     steps::step,
     store,
     tasks::{Pool, blocking},
@@ -54,7 +53,11 @@ async fn launch(facts: &Arc<ContainerFacts>, parts: &Arc<Parts>) -> Result<ShimL
     let answer = step("runtime.create", link.launch(request)).await;
     match answer.map_err(|e| ContainerError::shim(&facts.id, e))?.failure.into_option() {
         None => Ok(link),
-        Some(failure) => Err(start_error(facts, &failure)),
+        Some(failure) => {
+            // Its record is on disk; a shim without a container is not needed.
+            drop(link.dismiss().await);
+            Err(start_error(facts, &failure))
+        }
     }
 }
 
@@ -117,30 +120,12 @@ async fn failed(
         // It refuses while something lives; then the removal of the container sees to it.
         drop(link.dismiss().await);
     }
-    let mut ending = Ending::failed(Event::StartFailed, error.clone());
-    let Ok(id) = ContainerId::parse(&facts.id) else { return ending };
     let message = match &error {
         ContainerError::Start { message, .. } => message.clone(),
         other => other.to_string(),
     };
-    let record = ExitRecord {
-        status: ExitStatus::StartFailed,
-        at: now_nanos(),
-        started_at: 0,
-        oom_kills: 0,
-        message: protocol::exit_record::cut(&message).to_owned(),
-    };
-    let path = parts.layout.exit_record(&id);
-    let written = blocking(Pool::Disk, move || {
-        if let Some(there) = read_exit_record(&path)? {
-            return Ok(there);
-        }
-        store::replace(&path, &record.encode()).map(|()| record)
-    });
-    match written.await {
-        Ok(record) => ending.exit = Some(record),
-        Err(error) => tracing::error!(id = %facts.id, %error, "the exit record cannot be written"),
-    }
+    let mut ending = Ending::failed(Event::StartFailed, error);
+    ending.exit = Some(lost::record_start_failed(facts, parts, &message).await);
     ending
 }
 
