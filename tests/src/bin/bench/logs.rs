@@ -11,6 +11,7 @@ use std::{
 };
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use tempfile::TempDir;
 use tests::{ask, daemon::Daemon, eventually::within};
 
 use crate::{
@@ -101,18 +102,35 @@ fn theirs(conmon: &Conmon, logs: &Path, command: &str, bytes: u64, into: &mut Me
     fs::remove_file(log).ok();
 }
 
+/// A file system in memory, gone with the value, when the benchmark fails too.
+struct Tmpfs(TempDir);
+
+impl Tmpfs {
+    fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("tb.").tempdir_in("/tmp").expect("/tmp can be written");
+        mount(Some("tmpfs"), folder.path(), Some("tmpfs"), MsFlags::empty(), None::<&str>)
+            .expect("a tmpfs can be mounted");
+        Self(folder)
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        umount2(self.0.path(), MntFlags::MNT_DETACH).ok();
+    }
+}
+
 pub(crate) fn measure(daemon: &Daemon, conmon: Option<&Conmon>, table: &mut Table) {
-    let logs = tempfile::Builder::new().prefix("tb.").tempdir_in("/tmp").expect("/tmp can be written");
-    mount(Some("tmpfs"), logs.path(), Some("tmpfs"), MsFlags::empty(), None::<&str>)
-        .expect("a tmpfs can be mounted");
+    let tmpfs = Tmpfs::new();
+    let logs = tmpfs.0.path();
     for (what, command, bytes) in
         [("100-byte lines", "flood", FLOOD), ("one write per line of 100 bytes", "drip", DRIP)]
     {
         let (mut mine, mut other) = (Measured::default(), Measured::default());
         for _ in 0..ROUNDS {
-            ours(daemon, logs.path(), command, bytes, &mut mine);
+            ours(daemon, logs, command, bytes, &mut mine);
             if let Some(conmon) = conmon {
-                theirs(conmon, logs.path(), command, bytes, &mut other);
+                theirs(conmon, logs, command, bytes, &mut other);
             }
         }
         let peer = |values| conmon.map(|_| ("conmon", values));
@@ -120,5 +138,4 @@ pub(crate) fn measure(daemon: &Daemon, conmon: Option<&Conmon>, table: &mut Tabl
         let cpu = (&mine.cpu_seconds_per_gib, peer(&other.cpu_seconds_per_gib));
         table.row(&format!("{what}, CPU s/GiB"), cpu.0, cpu.1);
     }
-    umount2(logs.path(), MntFlags::MNT_DETACH).expect("the tmpfs can be unmounted");
 }
