@@ -6,7 +6,10 @@
 use std::{
     io,
     os::fd::OwnedFd,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -22,6 +25,8 @@ use super::{Container, ContainerError, Parts, lifecycle::State};
 use crate::{limits, steps::step, tasks};
 
 static NUMBER: AtomicU64 = AtomicU64::new(0);
+/// Tells this daemon's execs from those of the one before.
+static RUN: LazyLock<String> = LazyLock::new(|| crate::ids::new_id().chars().take(12).collect());
 static SLOTS: Semaphore = Semaphore::const_new(limits::EXEC_SYNC_POOL);
 
 /// Longest outcome a shim writes, in bytes: its message is bounded too.
@@ -66,9 +71,9 @@ pub async fn exec_sync(
     let fail = |e: String| ContainerError::step(&facts.id, "exec", e);
     let id = ContainerId::parse(&facts.id).map_err(|e| fail(e.to_string()))?;
     let _slot = SLOTS.acquire().await.map_err(|e| fail(e.to_string()))?;
-    // Unique over the life of the container, whichever daemon asks.
+    // Unique over the life of the container, whichever daemon asks: process ids come again.
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let exec = ExecId::parse(&format!("{}-{number}", std::process::id())).map_err(|e| fail(e.to_string()))?;
+    let exec = ExecId::parse(&format!("{}-{number}", *RUN)).map_err(|e| fail(e.to_string()))?;
     let request = request(container, parts, &id, &exec, &argv, timeout)?;
 
     let pipes = (|| Ok::<_, io::Error>((reading_end()?, reading_end()?, reading_end()?)))();

@@ -47,6 +47,8 @@ pub enum Event {
     GraceOver,
     /// It could not be killed in time.
     KillOver,
+    /// The record of a container that was never started could not be written.
+    RecordFailed,
     /// Its exit record is on disk.
     Exited,
     /// Its shim does not answer.
@@ -126,6 +128,7 @@ fn creating(event: Event) -> (State, Vec<Effect>) {
         | E::StartFailed
         | E::GraceOver
         | E::KillOver
+        | E::RecordFailed
         | E::Exited
         | E::ShimSilent
         | E::ShimBack
@@ -146,6 +149,7 @@ fn created(event: Event) -> (State, Vec<Effect>) {
         | E::StartFailed
         | E::GraceOver
         | E::KillOver
+        | E::RecordFailed
         | E::Exited
         | E::ShimSilent
         | E::ShimBack
@@ -167,6 +171,7 @@ fn starting(event: Event) -> (State, Vec<Effect>) {
         | E::CreateFailed
         | E::GraceOver
         | E::KillOver
+        | E::RecordFailed
         | E::ShimBack
         | E::ReclaimDone
         | E::ReclaimFailed => (S::Starting, vec![]),
@@ -187,6 +192,7 @@ fn running(event: Event) -> (State, Vec<Effect>) {
         | E::StartFailed
         | E::GraceOver
         | E::KillOver
+        | E::RecordFailed
         | E::ShimBack
         | E::ReclaimDone
         | E::ReclaimFailed => (S::Running, vec![]),
@@ -201,12 +207,14 @@ fn stopping(event: Event) -> (State, Vec<Effect>) {
         E::AskRemove => (S::Stopping, vec![F::Defer, F::Kill]),
         E::GraceOver => (S::Stopping, vec![F::Kill]),
         E::KillOver => (S::Running, vec![F::AnswerStopFailed]),
+        E::RecordFailed => (S::Created, vec![F::AnswerStopFailed]),
         E::Exited => (S::Exited, vec![F::AnswerStopped]),
-        E::ShimSilent => (S::Stopping, vec![F::Kill]),
+        // The grace period counts on; its end kills past the shim.
         E::CreateDone
         | E::CreateFailed
         | E::StartDone
         | E::StartFailed
+        | E::ShimSilent
         | E::ShimBack
         | E::ReclaimDone
         | E::ReclaimFailed => (S::Stopping, vec![]),
@@ -227,6 +235,7 @@ fn unknown(event: Event) -> (State, Vec<Effect>) {
         | E::StartFailed
         | E::GraceOver
         | E::KillOver
+        | E::RecordFailed
         | E::ShimSilent
         | E::ReclaimDone
         | E::ReclaimFailed => (S::Unknown, vec![]),
@@ -245,6 +254,7 @@ fn exited(event: Event) -> (State, Vec<Effect>) {
         | E::StartFailed
         | E::GraceOver
         | E::KillOver
+        | E::RecordFailed
         | E::Exited
         | E::ShimSilent
         | E::ShimBack
@@ -267,6 +277,7 @@ fn reclaiming(event: Event) -> (State, Vec<Effect>) {
         | E::StartFailed
         | E::GraceOver
         | E::KillOver
+        | E::RecordFailed
         | E::Exited
         | E::ShimSilent
         | E::ShimBack => (S::Reclaiming, vec![]),
@@ -285,6 +296,7 @@ fn gone(event: Event) -> (State, Vec<Effect>) {
         | E::StartFailed
         | E::GraceOver
         | E::KillOver
+        | E::RecordFailed
         | E::Exited
         | E::ShimSilent
         | E::ShimBack

@@ -247,8 +247,9 @@ impl Owner {
                 self.handle(Event::Exited);
             }
             Message::Shim(News::Silent) => self.handle(Event::ShimSilent),
-            Message::Shim(News::Back(link)) => {
+            Message::Shim(News::Back(link, state)) => {
                 self.view.link = Some(link);
+                (self.view.started_at, self.view.init_pid) = (state.started_at, state.init_pid);
                 self.handle(Event::ShimBack);
                 self.publish();
             }
@@ -294,6 +295,10 @@ impl Owner {
             let (after, effects) = step(before, event);
             tracing::debug!(id = %self.facts.id, ?before, ?event, ?after, "container");
             self.view.state = after;
+            // Those who waited for this hear of the failure; their questions are not asked again for nobody.
+            if effects.iter().any(|e| matches!(e, Effect::AnswerStopFailed | Effect::AnswerRemoveFailed)) {
+                self.deferred.retain(|event| !matches!(event, Event::AskStop | Event::AskRemove));
+            }
             if after != before {
                 self.view.visible |= after == State::Created;
                 events.extend(std::mem::take(&mut self.deferred));
@@ -328,7 +333,7 @@ impl Owner {
                 match lost::record_never_started(&facts, &parts).await {
                     Ok(record) => Ending::exited(record),
                     Err(e) => Ending::failed(
-                        Event::KillOver,
+                        Event::RecordFailed,
                         ContainerError::step(&facts.id, "container.never_started", e),
                     ),
                 }
@@ -340,7 +345,6 @@ impl Owner {
             Effect::AnswerStopFailed => {
                 (self.killing, self.grace_until) = (false, None);
                 let failure = self.failure();
-                self.deferred.clear();
                 self.stop.answer(&failure);
                 self.remove.answer(&failure);
             }
@@ -351,7 +355,6 @@ impl Owner {
             }
             Effect::AnswerRemoveFailed => {
                 let failure = self.failure();
-                self.deferred.clear();
                 self.remove.answer(&failure);
             }
         }

@@ -15,7 +15,7 @@ const STATES: [State; 9] = [
     State::Reclaiming,
     State::Gone,
 ];
-const EVENTS: [Event; 15] = [
+const EVENTS: [Event; 16] = [
     Event::CreateDone,
     Event::CreateFailed,
     Event::AwaitCreated,
@@ -25,6 +25,7 @@ const EVENTS: [Event; 15] = [
     Event::AskStop,
     Event::GraceOver,
     Event::KillOver,
+    Event::RecordFailed,
     Event::Exited,
     Event::ShimSilent,
     Event::ShimBack,

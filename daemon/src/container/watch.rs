@@ -24,8 +24,8 @@ pub(super) enum News {
     Exited(ExitRecord),
     /// It does not answer.
     Silent,
-    /// It answers again.
-    Back(ShimLink),
+    /// It answers again, and this is how its container is.
+    Back(ShimLink, Box<State>),
 }
 
 /// Follows until the exit; `tell` is false when nobody listens any more.
@@ -52,15 +52,16 @@ pub(super) async fn watch<T>(
         }
         let run_dir = parts.layout.run_dir(&id);
         match inspect(&run_dir, &parts.layout.exit_record(&id)).await {
-            Ok(Condition::Alive(again, state)) => {
+            Ok(Condition::Alive(again, mut state)) => {
                 if silent && !has_started(&state) {
                     // The daemon that began this start died before it ended: it goes on.
-                    if let Err(error) = start::go_on(&facts, &again).await {
-                        tracing::warn!(id = %facts.id, %error, "a start that was begun failed");
+                    match start::go_on(&facts, &again).await {
+                        Ok(now) => state = now,
+                        Err(error) => tracing::warn!(id = %facts.id, %error, "a start that was begun failed"),
                     }
                 }
                 // Told even when it was never silent: the old connection is dead for everyone.
-                if !tell(News::Back(again.clone())).await {
+                if !tell(News::Back(again.clone(), Box::new(state))).await {
                     return;
                 }
                 silent = false;
@@ -78,7 +79,8 @@ pub(super) async fn watch<T>(
                 Err(error) => tracing::error!(id = %facts.id, %error, "a loss cannot be recorded"),
             },
             Ok(Condition::Silent) => {
-                if !silent && !tell(News::Silent).await {
+                // Told each time: a kill that failed meanwhile has taken it for running.
+                if !tell(News::Silent).await {
                     return;
                 }
                 silent = true;

@@ -62,7 +62,12 @@ pub async fn recover(
         let (layout, containers, boot_id) = (layout.clone(), containers.clone(), boot_id.to_owned());
         let rebooted = sandbox_boot(sandboxes, &facts.sandbox_id).is_some_and(|boot| boot != boot_id);
         looks.push(tasks::spawn("recovery of a container", async move {
-            let adopted = condition(&layout, &containers, &id, &facts, rebooted).await?;
+            // What cannot be looked at is unknown, not gone: it may run, and its watcher looks again.
+            let adopted =
+                condition(&layout, &containers, &id, &facts, rebooted).await.unwrap_or_else(|error| {
+                    tracing::error!(%id, %error, "a container cannot be looked at; its state is unknown");
+                    Adopted::Silent
+                });
             tracing::debug!(%id, ?adopted, "container found");
             containers.adopt(ContainerFacts::clone(&facts), adopted);
             Ok::<_, io::Error>(())

@@ -165,6 +165,10 @@ impl Owner {
             let (after, effects) = step(before, event);
             tracing::debug!(id = %self.facts.id, ?before, ?event, ?after, "sandbox");
             self.state = after;
+            // Those who waited for this hear of the failure; their questions are not asked again for nobody.
+            if effects.iter().any(|e| matches!(e, Effect::AnswerStopFailed | Effect::AnswerRemoveFailed)) {
+                self.deferred.retain(|event| !matches!(event, Event::AskStop | Event::AskRemove));
+            }
             if after != before {
                 events.extend(std::mem::take(&mut self.deferred));
                 self.publish.send_replace(after);
@@ -193,7 +197,6 @@ impl Owner {
             Effect::AnswerStopped => self.stop.answer(&Ok(())),
             Effect::AnswerStopFailed => {
                 let failed = failed();
-                self.deferred.clear();
                 self.stop.answer(&failed);
                 self.remove.answer(&failed);
             }
@@ -204,7 +207,6 @@ impl Owner {
             }
             Effect::AnswerRemoveFailed => {
                 let failed = failed();
-                self.deferred.clear();
                 self.remove.answer(&failed);
             }
         }

@@ -22,6 +22,7 @@ use crate::{
     image::{Image, Images},
     oci::spec::{ImageDefaults, user},
     sandbox::{Sandbox, Sandboxes},
+    tasks::{Pool, blocking},
 };
 
 /// The signal that asks a container to stop where nobody names one.
@@ -45,13 +46,12 @@ pub(in crate::cri) async fn handle(
     let pin = images.pin(&image.id).ok_or_else(not_there)?;
     let defaults = defaults(&image);
     let facts = facts(&sandbox, config, &image, &defaults, containers).map_err(error::container)?;
-    for mount in &facts.config.mounts {
-        if !Path::new(&mount.host_path).exists() {
-            let path = &mount.host_path;
-            return Err(error::invalid(format!(
-                "config.mounts.host_path {path} is not there: make it first"
-            )));
-        }
+    // Off the executor: a path of the host may be on a file system that hangs.
+    let paths: Vec<String> = facts.config.mounts.iter().map(|mount| mount.host_path.clone()).collect();
+    let missing =
+        blocking(Pool::Disk, move || paths.into_iter().find(|path| !Path::new(path).exists())).await;
+    if let Some(path) = missing {
+        return Err(error::invalid(format!("config.mounts.host_path {path} is not there: make it first")));
     }
     let new = NewContainer { facts, sandbox: sandbox.facts.clone(), image, defaults, pin, lease };
     let container = containers.create(new).await.map_err(error::container)?;

@@ -135,7 +135,14 @@ fn ending(record: &ExitRecord) -> (i32, &'static str, String) {
 pub(in crate::cri) fn container_status(container: &Container, view: &View) -> v1::ContainerStatus {
     let facts = &container.facts;
     let config = &facts.config;
-    let (exit_code, reason, message) = view.exit.as_ref().map(ending).unwrap_or_default();
+    let (exit_code, reason, message) = match &view.exit {
+        Some(record) => ending(record),
+        // Never 0 for an end that nobody has seen.
+        None if container_state(view) == v1::ContainerState::ContainerExited => {
+            (255, "Unknown", String::from("there is no record of its end"))
+        }
+        None => Default::default(),
+    };
     let signal = format!("SIG{}", signal_name(facts.stop_signal));
     v1::ContainerStatus {
         id: facts.id.clone(),
