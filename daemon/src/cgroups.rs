@@ -4,8 +4,10 @@
 //! Owns: paths below the cgroup root. Never: limits; those are the runtime's work.
 
 use std::{
+    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use protocol::ids::ContainerId;
@@ -14,9 +16,11 @@ use crate::{config::CgroupDriver, sys::pidfd::PidFd};
 
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// Rounds of reading and killing before a v1 cgroup counts as one that cannot be emptied: a fork bomb is
-/// frozen meanwhile, so two are enough.
+/// Rounds of reading and killing over a v1 cgroup that does not come to rest: each finds fewer that are new.
 const KILL_ROUNDS: usize = 8;
+
+/// How long a v1 freezer may take to come to rest; a task in the kernel holds it up.
+const FREEZE_WAIT: Duration = Duration::from_millis(100);
 
 /// v1 hierarchies that a shim joins: what its memory and its count of processes are charged to, and what
 /// systemd kills by. Each move costs a grace period of the kernel, so no more than these.
@@ -58,6 +62,26 @@ impl Cgroups {
         match self.driver {
             CgroupDriver::Cgroupfs => format!("/{}", self.instance),
             CgroupDriver::Systemd => format!("{}.slice", self.instance.replace('-', "_")),
+        }
+    }
+
+    /// Checks a parent that was asked for: an absolute path, or the slice of a path with the systemd driver (the
+    /// kubelet gives the whole path there).
+    pub fn check_parent(&self, parent: &str) -> Result<String, String> {
+        match self.driver {
+            _ if parent.is_empty() => Ok(String::new()),
+            CgroupDriver::Cgroupfs if parent.starts_with('/') => Ok(parent.to_owned()),
+            CgroupDriver::Cgroupfs => Err(format!(
+                "cgroup_parent {parent:?} must be an absolute path: the cgroup driver is cgroupfs"
+            )),
+            CgroupDriver::Systemd => match parent.rsplit('/').next() {
+                Some(slice) if slice.ends_with(".slice") && slice.len() > ".slice".len() => {
+                    Ok(slice.to_owned())
+                }
+                _ => Err(format!(
+                    "cgroup_parent {parent:?} must end with a .slice: the cgroup driver is systemd"
+                )),
+            },
         }
     }
 
@@ -214,6 +238,18 @@ fn kill_v2(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether a freezer has come to rest: the write returns while the last tasks still run (FREEZING).
+fn becomes_frozen(state: &Path) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < FREEZE_WAIT {
+        if fs::read_to_string(state).is_ok_and(|now| now.trim() == "FROZEN") {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    false
+}
+
 /// Freeze, so that nothing forks away; kill each by a handle, checked after opening; thaw, whatever happened,
 /// since a frozen process does not die.
 fn kill_v1(folder: &Path) -> io::Result<()> {
@@ -221,13 +257,14 @@ fn kill_v1(folder: &Path) -> io::Result<()> {
         return Ok(());
     }
     let state = folder.join("freezer.state");
-    let frozen = append(&state, "FROZEN");
+    let frozen = append(&state, "FROZEN").is_ok() && becomes_frozen(&state);
     let mut result = Ok(());
+    let mut told = HashSet::new();
     for _ in 0..KILL_ROUNDS {
         let mut some = false;
         for folder in tree(folder) {
             for pid in members(&folder) {
-                some = true;
+                some |= told.insert(pid);
                 let killed = PidFd::open(pid).and_then(|handle| match handle {
                     Some(handle) if members(&folder).contains(&pid) => handle.kill(),
                     _ => Ok(()),
@@ -235,7 +272,8 @@ fn kill_v1(folder: &Path) -> io::Result<()> {
                 result = result.and(killed);
             }
         }
-        if !some || frozen.is_ok() {
+        // Frozen, nobody forks; else the rounds go on until one finds nobody new.
+        if !some || frozen {
             break;
         }
     }

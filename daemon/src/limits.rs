@@ -31,6 +31,28 @@ pub const EXEC_ANSWER_MAX: usize = GRPC_MESSAGE_MAX - 4096;
 /// ExecSync calls at a time per daemon: each holds up to 2 x 16 MiB.
 pub const EXEC_SYNC_POOL: usize = 64;
 
+/// Arguments of an ExecSync; below what a shim takes with the runtime's own.
+pub const EXEC_ARGUMENTS_MAX: usize = 8000;
+
+/// Longest argument of an ExecSync in bytes: the kernel's `MAX_ARG_STRLEN`, with its zero.
+pub const EXEC_ARGUMENT_MAX: usize = (128 << 10) - 1;
+
+/// All arguments of an ExecSync together, in bytes: within one frame to the shim.
+pub const EXEC_COMMAND_MAX: usize = 1 << 20;
+
+/// ExecSync calls at a time in one container, so that one that never ends does not use up those of all others.
+pub const EXECS_PER_CONTAINER: usize = 16;
+
+/// How long an ExecSync without a timeout waits for its turn.
+pub const EXEC_TURN: Duration = Duration::from_secs(60);
+
+/// Labels, and annotations, of one object together, in bytes. Kubernetes allows 256 KiB; an answer to List has to
+/// hold those of many.
+pub const LABELS_MAX: usize = 512 << 10;
+
+/// Arguments, and environment, of one container together, in bytes: what the kernel takes with a usual stack.
+pub const TEXTS_MAX: usize = 2 << 20;
+
 /// How long ExecSync reads on after the command ended while a grandchild holds the pipes (containerd #2823).
 pub const EXEC_DRAIN: Duration = Duration::from_millis(200);
 

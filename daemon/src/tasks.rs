@@ -47,14 +47,25 @@ where
     }
 }
 
+/// Waits for a place in a pool, then for work that is not blocking, such as another program's.
+pub async fn limited<F: Future>(pool: Pool, work: F) -> F::Output {
+    let slot = slots(pool).acquire().await.expect("the pools' semaphores are never closed");
+    let value = work.await;
+    drop(slot);
+    value
+}
+
+fn slots(pool: Pool) -> &'static Semaphore {
+    match pool {
+        Pool::Disk => &DISK,
+        Pool::Runtime => &RUNTIME,
+        Pool::Import => &IMPORT,
+    }
+}
+
 /// Runs blocking work in a pool. It runs to its end even when the caller's future is dropped.
 pub async fn blocking<T: Send + 'static>(pool: Pool, work: impl FnOnce() -> T + Send + 'static) -> T {
-    let slots = match pool {
-        Pool::Disk => &*DISK,
-        Pool::Runtime => &*RUNTIME,
-        Pool::Import => &*IMPORT,
-    };
-    let slot = slots.acquire().await.expect("the pools' semaphores are never closed");
+    let slot = slots(pool).acquire().await.expect("the pools' semaphores are never closed");
     #[allow(clippy::disallowed_methods, reason = "the one home of spawn_blocking")]
     let work = tokio::task::spawn_blocking(move || {
         let value = work();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Largest frame on the control socket in bytes, head included. A command line of thousands of arguments fits;
 /// what is larger comes from no daemon of ours.
-pub(crate) const FRAME_MAX: usize = 256 * 1024;
+pub(crate) const FRAME_MAX: usize = 2 * 1024 * 1024;
 
 /// Answers that may wait for a slow reader on one connection, in bytes; then it is closed. The reader is the
 /// daemon, which asks for little and reads at once.
@@ -61,10 +61,13 @@ pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(600);
 /// Longest time that a runtime's command may be given: beyond, a hung one would never be reported.
 pub(crate) const COMMAND_TIME_MAX: Duration = Duration::from_secs(3600);
 
-/// Arguments of one command line; a runtime's has about twenty.
-pub(crate) const ARGUMENTS_MAX: usize = 256;
+/// Arguments of one command line: the runtime's own twenty, and a probe's.
+pub(crate) const ARGUMENTS_MAX: usize = 8192;
 
-/// Longest path or argument in bytes: what the kernel takes for a path.
+/// Longest argument in bytes: the kernel's `MAX_ARG_STRLEN`. A probe may be a whole script.
+pub(crate) const ARGUMENT_MAX: usize = 128 * 1024;
+
+/// Longest path in bytes: what the kernel takes for a path.
 pub(crate) const TEXT_MAX: usize = 4096;
 
 /// Execs at once in one container. Probes run one by one; this bounds descriptors and processes.

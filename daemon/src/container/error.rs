@@ -78,6 +78,12 @@ pub enum ContainerError {
         /// Why.
         message: String,
     },
+    /// Too many commands run in it.
+    #[error("container {id}: too many commands are being executed; try again when some have ended")]
+    Busy {
+        /// The container.
+        id: String,
+    },
     /// Something is left of it.
     #[error("container {id} could not be removed whole: {what}")]
     Left {

@@ -70,7 +70,12 @@ pub async fn exec_sync(
     };
     let fail = |e: String| ContainerError::step(&facts.id, "exec", e);
     let id = ContainerId::parse(&facts.id).map_err(|e| fail(e.to_string()))?;
-    let _slot = SLOTS.acquire().await.map_err(|e| fail(e.to_string()))?;
+    // One container's endless commands do not take the turns of all others; and waiting for a turn has an end.
+    let turn = async { (container.execs.acquire().await, SLOTS.acquire().await) };
+    let patience = if timeout.is_zero() { limits::EXEC_TURN } else { timeout };
+    let Ok(_turn) = tokio::time::timeout(patience, turn).await else {
+        return Err(ContainerError::Busy { id: facts.id.clone() });
+    };
     // Unique over the life of the container, whichever daemon asks: process ids come again.
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let exec = ExecId::parse(&format!("{}-{number}", *RUN)).map_err(|e| fail(e.to_string()))?;

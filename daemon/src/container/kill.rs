@@ -22,7 +22,7 @@ pub(super) async fn kill(
     mut view: watch::Receiver<View>,
 ) -> Ending {
     let Ok(id) = ContainerId::parse(&facts.id) else { return Ending::of(Event::KillOver) };
-    let asked = match link {
+    let asked = match &link {
         Some(link) => step("container.kill", link.kill(limits::SHIM_RECOVER)).await.is_ok(),
         None => false,
     };
@@ -45,6 +45,15 @@ pub(super) async fn kill(
     if !empty {
         let after = limits::KILL_WAIT;
         return unkillable(format!("processes are left {after:?} after SIGKILL (in the kernel, or frozen)"));
+    }
+    if let Some(link) = link
+        && let Ok(state) = link.state(limits::SHIM_RECOVER).await
+    {
+        // It answers and knows how the container ended: it must not be killed, or that is lost.
+        let phase = state.phase.enum_value_or_default();
+        return unkillable(format!(
+            "it has ended, but its exit record cannot be written yet ({phase:?}): is the disk full?"
+        ));
     }
     let run_dir = parts.layout.run_dir(&id);
     if let Err(error) = blocking(Pool::Disk, move || dismiss_by_force(&run_dir)).await {

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use protocol::{exit_record::ExitRecord, shim};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Semaphore, mpsc, oneshot, watch},
     time::Instant,
 };
 
@@ -89,6 +89,8 @@ pub struct Container {
     pub facts: Arc<ContainerFacts>,
     inbox: mpsc::Sender<Message>,
     view: watch::Receiver<View>,
+    /// Turns of ExecSync calls.
+    pub(super) execs: Arc<Semaphore>,
 }
 
 impl Container {
@@ -102,7 +104,7 @@ impl Container {
         let (inbox, messages) = mpsc::channel(limits::INBOX);
         let facts = Arc::new(facts);
         let (publish, view) = watch::channel(first_view(&adopted));
-        let handle = Self { facts: facts.clone(), inbox: inbox.clone(), view };
+        let handle = Self { facts: facts.clone(), inbox: inbox.clone(), view, execs: turns() };
         let now = view_of(&publish);
         let owner = Owner {
             view: now,
@@ -159,6 +161,10 @@ impl Container {
     pub async fn remove(&self) -> Result<(), ContainerError> {
         self.ask(Event::AskRemove, None).await.unwrap_or(Ok(()))
     }
+}
+
+fn turns() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(limits::EXECS_PER_CONTAINER))
 }
 
 fn view_of(publish: &watch::Sender<View>) -> View {
@@ -368,9 +374,19 @@ impl Owner {
         let now = self.grace_until.is_none_or(|until| until <= Instant::now());
         if let Some(link) = self.view.link.clone().filter(|_| !now) {
             let (signal, id) = (self.facts.stop_signal, self.facts.id.clone());
+            let mut view = self.publish.subscribe();
             tasks::spawn("stop signal", async move {
-                if let Err(error) = link.signal(signal).await {
-                    tracing::warn!(%id, %error, "the stop signal was not sent; the grace period goes on");
+                let Err(error) = link.signal(signal).await else { return };
+                tracing::warn!(%id, %error, "the stop signal was not sent; the grace period goes on");
+                // The connection broke; the watcher makes another one, and the signal goes there, once.
+                if view.changed().await.is_err() {
+                    return;
+                }
+                let again = view.borrow().link.clone();
+                if let Some(link) = again
+                    && let Err(error) = link.signal(signal).await
+                {
+                    tracing::warn!(%id, %error, "the stop signal was not sent on a new connection either");
                 }
             });
         }

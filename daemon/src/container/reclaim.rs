@@ -14,12 +14,16 @@ use crate::{
     steps::step,
     store,
     sys::lock,
-    tasks::{Pool, blocking},
+    tasks::{Pool, blocking, limited},
 };
 
 pub(super) async fn reclaim(facts: Arc<ContainerFacts>, parts: Arc<Parts>) -> Ending {
     let Ok(id) = ContainerId::parse(&facts.id) else { return Ending::of(Event::ReclaimDone) };
     let mut errors = Vec::new();
+    // From here on it is half-made, whatever else is gone when the daemon dies.
+    let created = parts.layout.container_created(&id);
+    let unmade = step("container.unmake", blocking(Pool::Disk, move || store::remove_file(&created))).await;
+    errors.extend(unmade.err().map(|e| format!("mark of its making: {e}")));
     errors.extend(step("container.dismiss", dismiss(&facts, &parts, &id)).await.err());
     errors.extend(step("container.delete", delete(&facts, &parts, &id)).await.err());
     let work = {
@@ -70,7 +74,7 @@ async fn delete(facts: &ContainerFacts, parts: &Parts, id: &ContainerId) -> Resu
     }
     let run_dir = parts.layout.run_dir(id);
     store::make_dir(run_dir.path()).map_err(|e| format!("run directory: {e}"))?;
-    run(runtime.delete(&run_dir, id)).await
+    limited(Pool::Runtime, run(runtime.delete(&run_dir, id))).await
 }
 
 async fn run(command: Command) -> Result<(), String> {

@@ -51,17 +51,26 @@ impl Containers {
     /// Creates a container, or joins the one of this name that is being made or was made from the same wish.
     pub async fn create(&self, new: NewContainer) -> Result<Container, ContainerError> {
         self.parts.handlers.get(&new.facts.runtime)?;
+        while let Some(leaving) = self.leaving(&key(&new.facts)) {
+            leaving.remove().await?;
+        }
         let container = self.find_or_make(new)?;
         container.await_created().await?;
         Ok(container)
+    }
+
+    /// The one of this name that is being removed: its end is near, then the name is free.
+    fn leaving(&self, key: &Key) -> Option<Container> {
+        let maps = self.maps();
+        let there = maps.by_name.get(key).and_then(|id| maps.by_id.get(id))?;
+        (there.view().state == State::Reclaiming).then(|| there.clone())
     }
 
     fn find_or_make(&self, new: NewContainer) -> Result<Container, ContainerError> {
         let mut maps = self.maps();
         if let Some(there) = maps.by_name.get(&key(&new.facts)).and_then(|id| maps.by_id.get(id)) {
             // The result of an earlier try is the id, however far the container has come since.
-            let leaving = there.view().state >= State::Reclaiming;
-            if there.facts.config == new.facts.config && !leaving {
+            if there.facts.config == new.facts.config {
                 return Ok(there.clone());
             }
             return Err(ContainerError::NameTaken {

@@ -33,6 +33,7 @@ pub(super) fn container(error: ContainerError) -> Status {
         ContainerError::NameTaken { .. } => Code::AlreadyExists,
         ContainerError::State { .. } => Code::FailedPrecondition,
         ContainerError::Shim { .. } => Code::Unavailable,
+        ContainerError::Busy { .. } => Code::ResourceExhausted,
         ContainerError::Step { .. }
         | ContainerError::Start { .. }
         | ContainerError::Unkillable { .. }

@@ -113,6 +113,10 @@ fn sandbox_state(layout: &Layout, id: &SandboxId, facts: &SandboxFacts, boot_id:
     if !layout.sandbox_ready(id).exists() {
         return State::Reclaiming;
     }
+    if layout.sandbox_stopped(id).exists() && facts.boot_id == boot_id {
+        // Its taking down may have been cut short: once more, from the start.
+        return State::Stopping;
+    }
     let pinned = facts.config.network == sandbox::Sharing::Node || layout.net_pin(id).exists();
     if layout.sandbox_stopped(id).exists() || facts.boot_id != boot_id || !pinned {
         return State::NotReady;

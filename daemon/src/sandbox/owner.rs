@@ -3,7 +3,13 @@
 //! An owner never waits: procedures are child tasks whose ends are events. Owns: the state, the waiting
 //! callers. Never: does the work itself.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use tokio::sync::{OwnedRwLockReadGuard, RwLock, mpsc, oneshot, watch};
 
@@ -29,6 +35,8 @@ pub struct Sandbox {
     pub facts: Arc<SandboxFacts>,
     inbox: mpsc::Sender<Message>,
     state: watch::Receiver<State>,
+    /// It was made whole once: it shows in lists until it is gone.
+    made: Arc<AtomicBool>,
     /// True while containers may be made. Read by a lease, written by the stop of a pod.
     gate: Arc<RwLock<bool>>,
 }
@@ -47,11 +55,13 @@ impl Sandbox {
             facts: facts.clone(),
             inbox: inbox.clone(),
             state: view,
+            made: Arc::new(AtomicBool::new(is_whole(state))),
             gate: Arc::new(RwLock::new(true)),
         };
         let owner = Owner {
             facts,
             state,
+            made: handle.made.clone(),
             parts,
             registry,
             inbox,
@@ -73,10 +83,7 @@ impl Sandbox {
 
     /// Whether it shows in lists.
     pub fn is_visible(&self) -> bool {
-        match self.state() {
-            State::Ready | State::Stopping | State::NotReady => true,
-            State::Creating | State::Reclaiming | State::Gone => false,
-        }
+        self.made.load(Ordering::Acquire) && self.state() != State::Gone
     }
 
     /// Takes the right to make a container.
@@ -117,9 +124,17 @@ impl Sandbox {
     }
 }
 
+fn is_whole(state: State) -> bool {
+    match state {
+        State::Ready | State::Stopping | State::NotReady => true,
+        State::Creating | State::Reclaiming | State::Gone => false,
+    }
+}
+
 struct Owner {
     facts: Arc<SandboxFacts>,
     state: State,
+    made: Arc<AtomicBool>,
     parts: Arc<Parts>,
     registry: Sandboxes,
     inbox: mpsc::Sender<Message>,
@@ -136,8 +151,9 @@ impl Owner {
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         match self.state {
             State::Creating => self.begin(run::run),
+            State::Stopping => self.begin(stop::stop),
             State::Reclaiming => self.begin(reclaim::reclaim),
-            State::Ready | State::Stopping | State::NotReady | State::Gone => {}
+            State::Ready | State::NotReady | State::Gone => {}
         }
         while self.state != State::Gone {
             let Some(message) = messages.recv().await else { return };
@@ -170,6 +186,7 @@ impl Owner {
                 self.deferred.retain(|event| !matches!(event, Event::AskStop | Event::AskRemove));
             }
             if after != before {
+                self.made.fetch_or(is_whole(after), Ordering::AcqRel);
                 events.extend(std::mem::take(&mut self.deferred));
                 self.publish.send_replace(after);
             }

@@ -17,7 +17,11 @@ use crate::{
 pub(super) async fn reclaim(facts: Arc<SandboxFacts>, parts: Arc<Parts>) -> (Event, Option<SandboxError>) {
     let Ok(id) = SandboxId::parse(&facts.id) else { return (Event::ReclaimDone, None) };
     let work = move || {
-        let mut errors = take_down(&parts, &id);
+        // From here on it is half-made, whatever else is gone when the daemon dies.
+        let unmade = store::remove_file(&parts.layout.sandbox_ready(&id));
+        let mut errors: Vec<String> =
+            unmade.err().map(|e| format!("mark of its making: {e}")).into_iter().collect();
+        errors.extend(take_down(&parts, &id));
         if errors.is_empty() {
             let state = store::remove_dir(&parts.layout.sandbox_state(&id));
             errors.extend(state.err().map(|e| format!("state folder: {e}")));

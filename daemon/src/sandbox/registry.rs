@@ -39,9 +39,19 @@ impl Sandboxes {
     /// Runs a sandbox, or joins the one of this name that is being run or was run from the same wish.
     pub async fn run(&self, config: SandboxConfig) -> Result<Sandbox, SandboxError> {
         self.parts.handlers.resolve(&config.handler)?;
+        while let Some(leaving) = self.leaving(&config.name) {
+            leaving.remove().await?;
+        }
         let sandbox = self.find_or_make(config)?;
         sandbox.await_ready().await?;
         Ok(sandbox)
+    }
+
+    /// The one of this name that is being removed: its end is near, then the name is free.
+    fn leaving(&self, name: &SandboxName) -> Option<Sandbox> {
+        let maps = self.maps();
+        let there = maps.by_name.get(name).and_then(|id| maps.by_id.get(id))?;
+        (there.state() == State::Reclaiming).then(|| there.clone())
     }
 
     fn find_or_make(&self, config: SandboxConfig) -> Result<Sandbox, SandboxError> {

@@ -16,12 +16,10 @@ use crate::{
 pub(super) async fn stop(facts: Arc<SandboxFacts>, parts: Arc<Parts>) -> (Event, Option<SandboxError>) {
     let Ok(id) = SandboxId::parse(&facts.id) else { return (Event::StopDone, None) };
     let work = move || {
+        // The mark first: a daemon that dies halfway finds a stopped sandbox, and takes down the rest of it.
+        store::replace(&parts.layout.sandbox_stopped(&id), b"").map_err(|e| e.to_string())?;
         let errors = take_down(&parts, &id);
-        if errors.is_empty() {
-            store::replace(&parts.layout.sandbox_stopped(&id), b"").map_err(|e| e.to_string())
-        } else {
-            Err(errors.join("; "))
-        }
+        if errors.is_empty() { Ok(()) } else { Err(errors.join("; ")) }
     };
     match step("sandbox.stop", blocking(Pool::Disk, work)).await {
         Ok(()) => (Event::StopDone, None),

@@ -40,6 +40,8 @@ pub struct Carrier {
     /// Held from the moment a call's descriptors are queued until its answer: descriptors are not framed, so two
     /// such calls must not be between queue and wire at once, or each would get the other's.
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// The same socket, to end it when nobody knows any more whose descriptors are next.
+    same: Arc<StdStream>,
 }
 
 /// Guarded by a plain mutex that is never held over a wait.
@@ -65,7 +67,8 @@ impl FdSocket {
     pub fn new(stream: StdStream) -> io::Result<(Self, Carrier)> {
         stream.set_nonblocking(true)?;
         let outbox = Arc::new(Mutex::new(Outbox::default()));
-        let carrier = Carrier { outbox: outbox.clone(), turn: Arc::default() };
+        let same = Arc::new(stream.try_clone()?);
+        let carrier = Carrier { outbox: outbox.clone(), turn: Arc::default(), same };
         Ok((Self { stream: UnixStream::from_std(stream)?, outbox }, carrier))
     }
 
@@ -158,7 +161,7 @@ impl Carrier {
             }
             outbox.waiting.extend(descriptors);
         }
-        let halfway = Halfway { outbox: &self.outbox, done: false };
+        let halfway = Halfway { outbox: &self.outbox, same: &self.same, done: false };
         let answer = call.await;
         if is_answer(&answer) {
             halfway.done();
@@ -180,6 +183,7 @@ fn is_answer<T>(answer: &ttrpc::Result<T>) -> bool {
 /// Breaks the connection unless the call came to its end.
 struct Halfway<'a> {
     outbox: &'a Mutex<Outbox>,
+    same: &'a StdStream,
     done: bool,
 }
 
@@ -196,6 +200,9 @@ impl Drop for Halfway<'_> {
             let mut outbox = lock(self.outbox);
             outbox.broken = true;
             outbox.waiting.clear();
+            // Everyone on this connection hears of its end, and whoever follows the shim makes another one. An error
+            // means that it has ended already.
+            self.same.shutdown(std::net::Shutdown::Both).ok();
         }
     }
 }

@@ -11,7 +11,7 @@ use protocol::{ids::ContainerId, rundir::RunDir, shim};
 
 use crate::{
     fault::Fault,
-    limits::{ARGUMENTS_MAX, COMMAND_TIME_MAX, DRAIN_DEFAULT, DRAIN_MAX, TEXT_MAX},
+    limits::{ARGUMENT_MAX, ARGUMENTS_MAX, COMMAND_TIME_MAX, DRAIN_DEFAULT, DRAIN_MAX, TEXT_MAX},
 };
 
 /// A checked order to supervise a container.
@@ -114,9 +114,10 @@ impl CommandLine {
         let command = command.ok_or_else(|| Fault::new(format!("{name}: the command is missing")))?;
         path(name, &command.program)?;
         let args = &command.args;
-        if args.len() > ARGUMENTS_MAX || args.iter().any(|arg| arg.len() > TEXT_MAX || arg.contains('\0')) {
+        if args.len() > ARGUMENTS_MAX || args.iter().any(|arg| arg.len() > ARGUMENT_MAX || arg.contains('\0'))
+        {
             return Err(Fault::new(format!(
-                "{name}: more than {ARGUMENTS_MAX} arguments, or one that is longer than {TEXT_MAX} bytes or has a zero byte"
+                "{name}: more than {ARGUMENTS_MAX} arguments, or one that is longer than {ARGUMENT_MAX} bytes or has a zero byte"
             )));
         }
         if command.timeout_ms == 0 {

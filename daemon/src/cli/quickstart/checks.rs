@@ -66,8 +66,8 @@ pub(super) fn has_ended(folder: &Path, container: &str) -> bool {
     folder.join("root/containers").join(container).join("exit").exists()
 }
 
-/// Removes the folder when nothing is mounted below it. After a failure the daemon's log is kept.
-pub(super) fn remove_folder(folder: &Path, done: bool) -> Result<(), Failure> {
+/// Removes the folder when nothing is mounted below it.
+pub(super) fn remove_folder(folder: &Path) -> Result<(), Failure> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let prefix = folder.to_string_lossy();
     let left: Vec<&str> = mounts
@@ -77,9 +77,6 @@ pub(super) fn remove_folder(folder: &Path, done: bool) -> Result<(), Failure> {
         .collect();
     if !left.is_empty() {
         return Err(Failure::failed(format!("mounts are left: {}", left.join(", "))));
-    }
-    if !done {
-        return Ok(());
     }
     fs::remove_dir_all(folder)
         .map_err(|e| Failure::failed(format!("{} cannot be removed: {e}", folder.display())))

@@ -59,6 +59,15 @@ impl Daemon {
         self.wait_until_serving().await
     }
 
+    /// Starts it again where it has ended.
+    pub(super) async fn ensure(&mut self) -> Result<(), Failure> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => self.restart().await,
+            Err(e) => Err(Failure::failed(e)),
+        }
+    }
+
     /// SIGTERM, and its end.
     pub(super) async fn stop(&mut self) -> Result<(), Failure> {
         let handle = i32::try_from(self.pid).map_err(Failure::failed)?;

@@ -8,6 +8,7 @@ mod daemon;
 mod image;
 
 use std::{
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Instant,
@@ -25,6 +26,9 @@ const BEAT_MS: &str = "20";
 /// The second container ends with this code while no daemon runs.
 const EXIT_CODE: i32 = 9;
 
+/// Random digits in the folder's name; sockets below it must stay short.
+const NAME_LENGTH: usize = 8;
+
 /// ... after so many milliseconds: long enough to be alive when the daemon is killed.
 const EXIT_AFTER_MS: &str = "1500";
 
@@ -36,16 +40,21 @@ pub(super) fn run(arguments: &QuickstartArguments) -> Result<ExitCode, Failure> 
     }
     let folder = temporary_folder()?;
     let story = block_on(tell(&folder, arguments.keep));
-    match (&story, arguments.keep) {
-        (Ok(()), true) => {}
-        _ => checks::remove_folder(&folder, story.is_ok())?,
+    match &story {
+        Ok(()) if arguments.keep => {}
+        Ok(()) => checks::remove_folder(&folder)?,
+        Err(_) => print::message(&format!("what is left to look at is in {}", folder.display())),
     }
     story.map(|()| ExitCode::SUCCESS)
 }
 
+/// A folder of a name that nobody can guess and that was not there: root writes and mounts below it.
 fn temporary_folder() -> Result<PathBuf, Failure> {
-    let folder = std::env::temp_dir().join(format!("taffrail-{}", std::process::id()));
-    crate::store::make_dir(&folder)
+    let name: String = crate::ids::new_id().chars().take(NAME_LENGTH).collect();
+    let folder = std::env::temp_dir().join(format!("taffrail-{name}"));
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&folder)
         .map_err(|e| Failure::failed(format!("{} cannot be made: {e}", folder.display())))?;
     Ok(folder)
 }
@@ -63,14 +72,20 @@ impl Narrator {
 
 async fn tell(folder: &Path, keep: bool) -> Result<(), Failure> {
     let narrator = Narrator { began: Instant::now() };
+    let interrupted = super::shutdown::signal()?;
     let mut daemon = Daemon::start(folder).await?;
-    let outcome = acts(&narrator, folder, &mut daemon).await;
+    let outcome = tokio::select! {
+        outcome = acts(&narrator, folder, &mut daemon) => outcome,
+        () = interrupted => Err(Failure::failed("interrupted; the pod and the daemon are gone")),
+    };
     if outcome.is_ok() && keep {
         return hints(folder, &daemon);
     }
+    // The story may have ended while no daemon ran; only one can take down what is there.
+    let up = daemon.ensure().await;
     let cleaned = clean(&daemon).await;
-    daemon.stop().await?;
-    outcome.and(cleaned)?;
+    let stopped = daemon.stop().await;
+    outcome.and(up).and(cleaned).and(stopped)?;
     narrator.say("everything removed; the daemon ended on SIGTERM")
 }
 

@@ -9,7 +9,7 @@ use tonic::Status;
 
 use crate::{
     cri::error::invalid,
-    limits::{LIST_MAX, NAME_MAX, PATH_MAX},
+    limits::{LABELS_MAX, LIST_MAX, NAME_MAX, PATH_MAX, TEXTS_MAX},
 };
 
 /// Refuses by name what is not supported yet.
@@ -87,9 +87,21 @@ pub(super) fn id(value: i64, field: &str) -> Result<u32, Status> {
     u32::try_from(value).map_err(|_| invalid(format!("{field} {value} is no user or group id")))
 }
 
-/// Labels or annotations, sorted.
-pub(super) fn labels(map: &HashMap<String, String>) -> BTreeMap<String, String> {
-    map.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+/// Labels or annotations, sorted, and bounded all together.
+pub(super) fn labels(map: &HashMap<String, String>, field: &str) -> Result<BTreeMap<String, String>, Status> {
+    let total: usize = map.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if total > LABELS_MAX {
+        return Err(invalid(format!("{field} are longer than {LABELS_MAX} bytes together")));
+    }
+    Ok(map.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
+}
+
+/// A bound on many texts together.
+pub(super) fn together(total: usize, field: &str) -> Result<(), Status> {
+    if total > TEXTS_MAX {
+        return Err(invalid(format!("{field} is longer than {TEXTS_MAX} bytes altogether")));
+    }
+    Ok(())
 }
 
 /// Whether all pairs of a selector are among the labels.

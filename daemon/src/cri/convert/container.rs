@@ -6,7 +6,7 @@ use cri_api::v1;
 use tonic::Status;
 
 use super::{
-    checks::{absolute, id, labels, list, name, relative, required, text, unsupported},
+    checks::{absolute, id, labels, list, name, relative, required, text, together, unsupported},
     sandbox::{optional_path, pid},
 };
 use crate::{
@@ -55,8 +55,8 @@ pub(in crate::cri) fn container_config(
         working_dir: optional_path(&config.working_dir, "config.working_dir")?,
         envs: envs(&config.envs)?,
         mounts: list(&config.mounts, "config.mounts")?.iter().map(mount).collect::<Result<_, _>>()?,
-        labels: labels(&config.labels),
-        annotations: labels(&config.annotations),
+        labels: labels(&config.labels, "config.labels")?,
+        annotations: labels(&config.annotations, "config.annotations")?,
         log_path: relative(&config.log_path, "config.log_path")?,
         stdin: config.stdin,
         stdin_once: config.stdin_once,
@@ -68,10 +68,12 @@ pub(in crate::cri) fn container_config(
 }
 
 fn texts(values: &[String], field: &str) -> Result<Vec<String>, Status> {
+    together(values.iter().map(String::len).sum(), field)?;
     list(values, field)?.iter().map(|value| text(value, field)).collect()
 }
 
 fn envs(values: &[v1::KeyValue]) -> Result<Vec<(String, String)>, Status> {
+    together(values.iter().map(|env| env.key.len() + env.value.len()).sum(), "config.envs")?;
     let one = |env: &v1::KeyValue| {
         let key = text(&env.key, "config.envs.key")?;
         if key.is_empty() || key.contains('=') {
