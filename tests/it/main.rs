@@ -44,6 +44,8 @@ mod shim_under_test;
 #[cfg(test)]
 mod steps;
 #[cfg(test)]
+mod stuck;
+#[cfg(test)]
 mod survive;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test's tasks end with its executor")]
