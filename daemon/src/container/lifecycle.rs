@@ -41,6 +41,8 @@ pub enum Event {
     StartDone,
     /// The start procedure failed; an exit record says why.
     StartFailed,
+    /// The start procedure got no word from a shim that lives: what became of the start is not known.
+    StartUnknown,
     /// StopContainer.
     AskStop,
     /// The grace period is over.
@@ -126,6 +128,7 @@ fn creating(event: Event) -> (State, Vec<Effect>) {
         E::AwaitCreated | E::AskStart | E::AskStop | E::AskRemove => (S::Creating, vec![F::Defer]),
         E::StartDone
         | E::StartFailed
+        | E::StartUnknown
         | E::GraceOver
         | E::KillOver
         | E::RecordFailed
@@ -147,6 +150,7 @@ fn created(event: Event) -> (State, Vec<Effect>) {
         | E::CreateFailed
         | E::StartDone
         | E::StartFailed
+        | E::StartUnknown
         | E::GraceOver
         | E::KillOver
         | E::RecordFailed
@@ -165,6 +169,7 @@ fn starting(event: Event) -> (State, Vec<Effect>) {
         E::AskStart => (S::Starting, vec![F::Defer]),
         E::StartDone => (S::Running, vec![F::AnswerStarted]),
         E::StartFailed => (S::Exited, vec![F::AnswerStartFailed, F::AnswerStopped]),
+        E::StartUnknown => (S::Unknown, vec![F::AnswerStartFailed]),
         // A program may end before the start procedure does: its end is told after its start.
         E::Exited | E::AskStop | E::AskRemove | E::ShimSilent => (S::Starting, vec![F::Defer]),
         E::CreateDone
@@ -190,6 +195,7 @@ fn running(event: Event) -> (State, Vec<Effect>) {
         | E::CreateFailed
         | E::StartDone
         | E::StartFailed
+        | E::StartUnknown
         | E::GraceOver
         | E::KillOver
         | E::RecordFailed
@@ -214,6 +220,7 @@ fn stopping(event: Event) -> (State, Vec<Effect>) {
         | E::CreateFailed
         | E::StartDone
         | E::StartFailed
+        | E::StartUnknown
         | E::ShimSilent
         | E::ShimBack
         | E::ReclaimDone
@@ -233,6 +240,7 @@ fn unknown(event: Event) -> (State, Vec<Effect>) {
         | E::CreateFailed
         | E::StartDone
         | E::StartFailed
+        | E::StartUnknown
         | E::GraceOver
         | E::KillOver
         | E::RecordFailed
@@ -252,6 +260,7 @@ fn exited(event: Event) -> (State, Vec<Effect>) {
         | E::CreateFailed
         | E::StartDone
         | E::StartFailed
+        | E::StartUnknown
         | E::GraceOver
         | E::KillOver
         | E::RecordFailed
@@ -275,6 +284,7 @@ fn reclaiming(event: Event) -> (State, Vec<Effect>) {
         | E::CreateFailed
         | E::StartDone
         | E::StartFailed
+        | E::StartUnknown
         | E::GraceOver
         | E::KillOver
         | E::RecordFailed
@@ -294,6 +304,7 @@ fn gone(event: Event) -> (State, Vec<Effect>) {
         | E::CreateFailed
         | E::StartDone
         | E::StartFailed
+        | E::StartUnknown
         | E::GraceOver
         | E::KillOver
         | E::RecordFailed

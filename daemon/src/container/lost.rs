@@ -37,21 +37,14 @@ pub(super) async fn record_never_started(
     write(facts, parts, ExitStatus::NeverStarted, "it was stopped before it was started").await
 }
 
-/// As [`record_lost`], for one whose start failed. What the shim has written wins. A shim that still holds the lock
-/// and says nothing leaves this in memory only: the next daemon asks it again.
+/// As [`record_lost`], for one whose start failed. What the shim has written wins. An error means that a shim still
+/// holds the lock, or that the disk refuses: then nobody knows how it will end.
 pub(super) async fn record_start_failed(
     facts: &Arc<ContainerFacts>,
     parts: &Arc<Parts>,
     why: &str,
-) -> ExitRecord {
-    let why = protocol::exit_record::cut(why);
-    match write(facts, parts, ExitStatus::StartFailed, why).await {
-        Ok(record) => record,
-        Err(error) => {
-            tracing::warn!(id = %facts.id, %error, "the failure of a start is not on disk");
-            record_of(ExitStatus::StartFailed, why)
-        }
-    }
+) -> io::Result<ExitRecord> {
+    write(facts, parts, ExitStatus::StartFailed, protocol::exit_record::cut(why)).await
 }
 
 fn record_of(status: ExitStatus, why: &str) -> ExitRecord {

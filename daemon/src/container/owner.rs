@@ -274,6 +274,9 @@ impl Owner {
             (self.view.started_at, self.view.init_pid) = (started_at, init_pid);
             self.follow(Some(link));
         }
+        if ending.event == Some(Event::StartUnknown) {
+            self.follow(None);
+        }
         match ending.event {
             Some(event) => self.handle(event),
             None => self.killing = false,

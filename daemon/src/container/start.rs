@@ -124,9 +124,17 @@ async fn failed(
         ContainerError::Start { message, .. } => message.clone(),
         other => other.to_string(),
     };
-    let mut ending = Ending::failed(Event::StartFailed, error);
-    ending.exit = Some(lost::record_start_failed(facts, parts, &message).await);
-    ending
+    match lost::record_start_failed(facts, parts, &message).await {
+        Ok(record) => {
+            let mut ending = Ending::failed(Event::StartFailed, error);
+            ending.exit = Some(record);
+            ending
+        }
+        Err(reason) => {
+            tracing::warn!(id = %facts.id, error = %reason, "what became of a start is not known");
+            Ending::failed(Event::StartUnknown, error)
+        }
+    }
 }
 
 fn request(facts: &ContainerFacts, parts: &Parts, id: &ContainerId) -> Result<LaunchRequest, ContainerError> {

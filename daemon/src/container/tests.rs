@@ -15,13 +15,14 @@ const STATES: [State; 9] = [
     State::Reclaiming,
     State::Gone,
 ];
-const EVENTS: [Event; 16] = [
+const EVENTS: [Event; 17] = [
     Event::CreateDone,
     Event::CreateFailed,
     Event::AwaitCreated,
     Event::AskStart,
     Event::StartDone,
     Event::StartFailed,
+    Event::StartUnknown,
     Event::AskStop,
     Event::GraceOver,
     Event::KillOver,
