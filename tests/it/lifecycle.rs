@@ -121,7 +121,7 @@ fn a_pods_network_is_its_own_with_loopback_up_and_a_host_pod_has_the_hosts() {
         let names = lines.iter().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned()));
         names.collect::<Vec<String>>()
     };
-    let here = fs::read_to_string("/proc/net/dev").unwrap();
+    let here = daemon.network().run(&["cat", "/proc/net/dev"]);
     assert_eq!(devices(&host).len(), here.lines().filter(|line| line.contains(':')).count());
     eventually(SOON, "the list of the pod's interfaces", || (!devices(&own).is_empty()).then_some(()));
     assert_eq!(devices(&own)[0], "lo");

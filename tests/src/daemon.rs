@@ -25,6 +25,7 @@ use crate::{
     host, image_file,
     leaks::{Places, Snapshot},
     limits::{LOG_TAIL, SERVING, SOON, STOPPING},
+    network::Network,
     nursery::Nursery,
 };
 
@@ -142,6 +143,11 @@ impl Daemon {
     /// What lives below the daemon and its past selves.
     pub fn nursery(&self) -> &Nursery {
         &self.nursery
+    }
+
+    /// The network that the daemon lives in: for servers it is to reach, and for programs that are to reach its pods.
+    pub fn network(&self) -> Network {
+        self.nursery.network()
     }
 
     /// The command line of `taffrail serve` for this daemon.

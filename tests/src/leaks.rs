@@ -12,6 +12,7 @@ use std::{
 
 use crate::{
     limits::CGROUP_DEPTH,
+    network::Network,
     nursery::{Nursery, processes},
 };
 
@@ -56,6 +57,13 @@ impl Snapshot {
         lists.insert("file", counted(places.files.iter().flat_map(|folder| files(folder)).collect()));
         lists.insert("descriptor", daemon.map(descriptors).unwrap_or_default());
         lists.insert("held network namespace", counted(network_namespaces(nursery, daemon)));
+        let network = nursery.network();
+        lists.insert("link", said(&network, &["ip", "-o", "link"], |line| line.split(": ").nth(1)));
+        lists.insert("address", said(&network, &["ip", "-o", "addr"], own_address));
+        lists.insert("route", said(&network, &["ip", "route", "show", "table", "all"], |line| Some(line)));
+        if crate::host::find("nft").is_some() {
+            lists.insert("firewall", said(&network, &["nft", "-nn", "list", "ruleset"], |line| Some(line)));
+        }
         Self { lists }
     }
 
@@ -165,9 +173,29 @@ fn descriptors(daemon: u32) -> Counts {
     kinds
 }
 
-/// Network namespaces, other than ours, that a process below the nursery lives in or that the daemon holds open.
+/// Lines that a program says about the daemon's network, each by the part that stays the same.
+fn said(network: &Network, words: &[&str], part: fn(&str) -> Option<&str>) -> Counts {
+    let mut found = Counts::new();
+    let text = network.run(words);
+    // Loopback is the nursery's.
+    let lines = text.lines().map(str::trim).filter(|line| !line.contains(" lo ") && !line.contains(" lo: "));
+    for name in lines.filter_map(part).filter(|name| !name.is_empty()) {
+        *found.entry(name.to_owned()).or_default() += 1;
+    }
+    found
+}
+
+/// Device and address, as `3: br0    inet 10.0.0.1/16 brd ...`; those the kernel makes by itself come and go.
+fn own_address(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once(": ")?;
+    let address = rest.split_whitespace().nth(2)?;
+    let end = rest.find(address)? + address.len();
+    (!address.starts_with("fe80:")).then(|| &rest[..end])
+}
+
+/// Network namespaces, other than that of all of them, that a process below the nursery lives in or that the daemon holds open.
 fn network_namespaces(nursery: &Nursery, daemon: Option<u32>) -> BTreeSet<String> {
-    let own = fs::read_link("/proc/self/ns/net").unwrap_or_default();
+    let own = fs::read_link(format!("/proc/{}/ns/net", nursery.pid())).unwrap_or_default();
     let lived_in = nursery
         .descendants()
         .into_iter()

@@ -14,4 +14,5 @@ pub mod image_file;
 pub mod images;
 pub mod leaks;
 pub mod limits;
+pub mod network;
 pub mod nursery;

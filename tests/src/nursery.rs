@@ -13,11 +13,12 @@ use std::{
     thread,
 };
 
-use crate::{eventually::eventually, limits::SOON};
+use crate::{eventually::eventually, limits::SOON, network::Network};
 
 /// What the nursery has told so far.
 #[derive(Debug, Default)]
 struct News {
+    ready: bool,
     started: Option<Result<u32, String>>,
     ended: HashMap<u32, i32>,
 }
@@ -56,7 +57,9 @@ impl Nursery {
                 told.1.notify_all();
             }
         });
-        Self { child, stdin, news }
+        let new = Self { child, stdin, news };
+        new.wait(|news| news.ready.then_some(())).expect("the nursery has a network of its own");
+        new
     }
 
     /// Starts a command under it; its output is appended to the log.
@@ -91,6 +94,16 @@ impl Nursery {
         found
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The network that it and all below it live in.
+    pub fn network(&self) -> Network {
+        Network::of(self.child.id())
+    }
+
     /// Every process below the nursery, zombies too.
     pub fn descendants(&self) -> Vec<Process> {
         let all = processes();
@@ -123,6 +136,7 @@ impl News {
         let mut words = line.split(' ');
         match (words.next(), words.next(), words.next()) {
             (Some("started"), Some(pid), _) => self.started = Some(pid.parse().map_err(|_| line.to_owned())),
+            (Some("ready"), ..) => self.ready = true,
             (Some("failed"), ..) => self.started = Some(Err(line.to_owned())),
             (Some("ended"), Some(pid), Some(code)) => {
                 if let (Ok(pid), Ok(code)) = (pid.parse(), code.parse()) {

@@ -1,8 +1,9 @@
 //! The process under which a test's daemon lives: child subreaper of the daemon, of its shims and of everything
-//! below them, so that whatever they leave behind is found here and nowhere else.
+//! below them, so that whatever they leave behind is found here and nowhere else. It has a network namespace of its
+//! own with loopback only, and so has whatever it starts.
 //!
 //! Lines on stdin: `start` and then, tab-separated, a log file, environment settings (`NAME=value`), `--`, and the
-//! command line. Lines on stdout: `started PID`, `failed WHY`, `ended PID CODE` (128 + n for signal n). End of
+//! command line. Lines on stdout: `ready`, `started PID`, `failed WHY`, `ended PID CODE` (128 + n for signal n). End of
 //! stdin: everything below is killed. Never: knows what it runs.
 
 use std::{
@@ -15,6 +16,7 @@ use std::{
 
 use nix::{
     errno::Errno,
+    sched::{CloneFlags, unshare},
     sys::{
         prctl,
         signal::{Signal, kill},
@@ -60,7 +62,17 @@ fn children() -> Vec<u32> {
     processes().into_iter().filter(|process| process.parent == own).map(|process| process.pid).collect()
 }
 
+/// A network of one's own: nothing that is started here can touch the host's.
+fn own_network() -> io::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    let up = Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
+    if up.success() { Ok(()) } else { Err(io::Error::other("the loopback device cannot be brought up")) }
+}
+
 fn main() -> io::Result<()> {
+    // Before there is a second thread.
+    own_network()?;
+    say("ready");
     prctl::set_child_subreaper(true)?;
     let (born, news) = mpsc::channel();
     let reaper = thread::spawn(move || reap(&news));
