@@ -11,6 +11,7 @@ use crate::{
     config::Config,
     container::{self, Containers},
     cri::{ControlService, Identity, ImageService, RuntimeService, Services},
+    events::Events,
     image::Images,
     layout::Layout,
     oci::{
@@ -20,6 +21,7 @@ use crate::{
     sandbox::{self, Sandboxes},
     shims::Shims,
     snapshot::{Overlay, Snapshotter},
+    stats::Stats,
     store,
 };
 
@@ -68,11 +70,13 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
         Arc::new(Overlay::open(layout.root()).context("the snapshots cannot be opened")?);
     let images =
         Arc::new(Images::open(layout.root(), snapshots.clone()).context("the images cannot be opened")?);
+    let events = Events::default();
     let sandboxes = Sandboxes::new(sandbox::Parts {
         layout: layout.clone(),
         shims: shims.clone(),
         handlers: handlers.clone(),
         boot_id: boot_id.clone(),
+        events: events.clone(),
     });
     let containers = Containers::new(container::Parts {
         layout: layout.clone(),
@@ -81,6 +85,7 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
         handlers: handlers.clone(),
         snapshots,
         host: host_limits(cgroups.is_v2()).context("our own limits cannot be read")?,
+        events: events.clone(),
     });
     let identity = Identity {
         instance: config.instance.clone(),
@@ -94,6 +99,8 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
             sandboxes: sandboxes.clone(),
             images: images.clone(),
             containers: containers.clone(),
+            stats: Stats::default(),
+            events: events.clone(),
         },
         image: ImageService { images: images.clone(), layout: layout.clone() },
         control: ControlService { identity, images, containers: containers.clone() },

@@ -26,6 +26,33 @@ const FREEZE_WAIT: Duration = Duration::from_millis(100);
 /// systemd kills by. Each move costs a grace period of the kernel, so no more than these.
 const SHIM_HIERARCHIES: [&str; 4] = ["memory", "pids", "systemd", "unified"];
 
+/// Where a cgroup's use is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StatFolders {
+    /// One folder in each hierarchy.
+    V1 {
+        /// Processor time.
+        cpuacct: PathBuf,
+        /// Memory.
+        memory: PathBuf,
+        /// Processes.
+        pids: PathBuf,
+    },
+    /// One folder for all.
+    V2(PathBuf),
+}
+
+/// The processes of one container, looked up each time they are asked for.
+#[derive(Debug, Clone)]
+pub struct Members(PathBuf);
+
+impl Members {
+    /// Their ids now, those in cgroups below included.
+    pub fn pids(&self) -> Vec<i32> {
+        tree(&self.0).iter().flat_map(|folder| members(folder)).collect()
+    }
+}
+
 /// The cgroups of this host as one daemon uses them.
 #[derive(Debug, Clone)]
 pub struct Cgroups {
@@ -107,6 +134,28 @@ impl Cgroups {
         self.hierarchies.iter().map(|h| h.join(&relative)).collect()
     }
 
+    /// Where a container's use is read.
+    pub fn stat_folders(&self, parent: &str, id: &ContainerId) -> StatFolders {
+        self.stat_folders_of(&self.relative(parent, id))
+    }
+
+    /// Where the use of all below a parent is read.
+    pub fn parent_stat_folders(&self, parent: &str) -> StatFolders {
+        self.stat_folders_of(&match self.driver {
+            CgroupDriver::Cgroupfs => PathBuf::from(parent.trim_start_matches('/')),
+            CgroupDriver::Systemd => expand_slice(parent),
+        })
+    }
+
+    fn stat_folders_of(&self, relative: &Path) -> StatFolders {
+        let root = Path::new(ROOT);
+        if self.v2 {
+            return StatFolders::V2(root.join(relative));
+        }
+        let of = |hierarchy: &str| root.join(hierarchy).join(relative);
+        StatFolders::V1 { cpuacct: of("cpuacct"), memory: of("memory"), pids: of("pids") }
+    }
+
     /// The folders that a shim is told of.
     pub fn for_shim(&self, parent: &str, id: &ContainerId) -> protocol::shim::Cgroups {
         let relative = self.relative(parent, id);
@@ -136,6 +185,12 @@ impl Cgroups {
         Ok(())
     }
 
+    /// The processes of a container.
+    pub fn members(&self, parent: &str, id: &ContainerId) -> Members {
+        let below = Path::new(ROOT).join(if self.v2 { "" } else { "freezer" });
+        Members(below.join(self.relative(parent, id)))
+    }
+
     /// Kills every process of a container and waits for none of them.
     pub fn kill(&self, parent: &str, id: &ContainerId) -> io::Result<()> {
         let relative = self.relative(parent, id);
@@ -147,9 +202,7 @@ impl Cgroups {
 
     /// Whether a process of the container is left.
     pub fn is_empty(&self, parent: &str, id: &ContainerId) -> bool {
-        let relative = self.relative(parent, id);
-        let folder = Path::new(ROOT).join(if self.v2 { "" } else { "freezer" }).join(relative);
-        tree(&folder).iter().all(|folder| members(folder).is_empty())
+        self.members(parent, id).pids().is_empty()
     }
 
     /// Removes what is left of a container's cgroups. Finds them gone: fine.

@@ -124,6 +124,11 @@ impl Layout {
         self.container(id).join("facts.json")
     }
 
+    /// The limits of the last update; not there: those of the facts.
+    pub fn container_resources(&self, id: &ContainerId) -> PathBuf {
+        self.container(id).join("resources.json")
+    }
+
     /// There: the container was made whole.
     pub fn container_created(&self, id: &ContainerId) -> PathBuf {
         self.container(id).join("created")

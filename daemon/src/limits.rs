@@ -73,6 +73,9 @@ pub const SHIM_RETRY: Duration = Duration::from_secs(2);
 /// runtime must not outlive the kubelet's own two minutes.
 pub const RUNTIME_COMMAND: Duration = Duration::from_secs(60);
 
+/// How long a runtime's update may take: it writes some files of a cgroup.
+pub const RUNTIME_UPDATE: Duration = Duration::from_secs(30);
+
 /// How long a runtime's delete may take.
 pub const RUNTIME_DELETE: Duration = Duration::from_secs(30);
 

@@ -50,6 +50,11 @@ impl RunDir {
         self.0.join("runtime.log")
     }
 
+    /// The runtime's own log of an update.
+    pub fn update_log(&self) -> PathBuf {
+        self.0.join("update.log")
+    }
+
     /// Where the runtime sends the terminal's master side. Bound by the shim when a terminal is asked for.
     pub fn console_socket(&self) -> PathBuf {
         self.0.join(Self::CONSOLE_SOCKET)

@@ -14,6 +14,8 @@ mod cycles;
 #[cfg(test)]
 mod descriptors;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod exec;
 // The daemon's own socket, so that the shim meets what it will meet; a crate for one file is not worth it.
 #[cfg(test)]
@@ -42,11 +44,15 @@ mod shim_runc;
 #[allow(clippy::disallowed_methods, reason = "a test's tasks end with its executor")]
 mod shim_under_test;
 #[cfg(test)]
+mod stats;
+#[cfg(test)]
 mod steps;
 #[cfg(test)]
 mod stuck;
 #[cfg(test)]
 mod survive;
+#[cfg(test)]
+mod update;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test's tasks end with its executor")]
 mod wire;

@@ -31,6 +31,10 @@ fn image_life(daemon: &Daemon) -> Result<(), String> {
     if done.status.success() { Ok(()) } else { Err(said) }
 }
 
+fn update() -> v1::LinuxContainerResources {
+    v1::LinuxContainerResources { cpu_shares: 512, ..Default::default() }
+}
+
 /// A pod with a container from its beginning to its end. As a kubelet asks: what is there already from an earlier
 /// try is gone on with.
 fn life(daemon: &Daemon) -> Result<(), String> {
@@ -60,6 +64,7 @@ fn life(daemon: &Daemon) -> Result<(), String> {
     if state()? == ContainerState::ContainerRunning {
         let answer = client.exec_sync(ask::exec(&id, &["/demo", "true"], 10)).map_err(text)?;
         assert_eq!(answer.exit_code, 0);
+        client.update_container_resources(ask::update(&id, update())).map_err(text)?;
     }
     client.stop_container(ask::stop(&id, 0)).map_err(text)?;
     let status = client.container_status(ask::status(&id)).map_err(text)?.status.unwrap_or_default();

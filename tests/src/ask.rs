@@ -62,6 +62,15 @@ pub fn start(id: &str) -> v1::StartContainerRequest {
     v1::StartContainerRequest { container_id: id.to_owned() }
 }
 
+/// UpdateContainerResources.
+pub fn update(id: &str, limits: v1::LinuxContainerResources) -> v1::UpdateContainerResourcesRequest {
+    v1::UpdateContainerResourcesRequest {
+        container_id: id.to_owned(),
+        linux: Some(limits),
+        ..Default::default()
+    }
+}
+
 /// StopContainer with this grace in seconds.
 pub fn stop(id: &str, timeout: i64) -> v1::StopContainerRequest {
     v1::StopContainerRequest { container_id: id.to_owned(), timeout }

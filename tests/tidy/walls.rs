@@ -14,20 +14,37 @@ const GROUND: [&str; 12] = [
 ];
 
 /// Module, and what it may use besides the ground.
-const WALLS: [(&str, &[&str]); 12] = [
-    ("cri", &["container", "image", "oci", "pod", "sandbox"]),
+const WALLS: [(&str, &[&str]); 13] = [
+    ("cri", &["container", "events", "image", "oci", "pod", "sandbox", "stats"]),
     ("cli", &["assembly", "cri", "oci", "pod"]),
     ("pod", &["container", "sandbox", "shims"]),
-    ("container", &["image", "oci", "sandbox", "shims", "snapshot"]),
+    ("container", &["events", "image", "oci", "sandbox", "shims", "snapshot", "stats"]),
     // The network's and the runtime's traits speak of pods and containers; never of those that own them.
-    ("sandbox", &["network", "oci", "shims"]),
+    ("sandbox", &["events", "network", "oci", "shims"]),
     ("oci", &["container", "sandbox"]),
     ("network", &["sandbox"]),
     ("image", &["snapshot"]),
     ("snapshot", &[]),
     ("shims", &[]),
     ("stats", &[]),
-    ("assembly", &["container", "cri", "image", "network", "oci", "pod", "sandbox", "shims", "snapshot"]),
+    // An event brings the facts of a sandbox that may be gone.
+    ("events", &["sandbox"]),
+    (
+        "assembly",
+        &[
+            "container",
+            "cri",
+            "events",
+            "image",
+            "network",
+            "oci",
+            "pod",
+            "sandbox",
+            "shims",
+            "snapshot",
+            "stats",
+        ],
+    ),
 ];
 
 /// Who may name the gRPC code: the edge and the command line, which is a client.

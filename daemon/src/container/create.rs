@@ -6,7 +6,7 @@ use std::{io, sync::Arc};
 
 use protocol::ids::{ContainerId, SandboxId};
 
-use super::{ContainerError, ContainerFacts, Parts, lifecycle::Event, owner::Ending};
+use super::{ContainerError, ContainerFacts, Parts, ending::Ending, lifecycle::Event};
 use crate::{
     cgroups::Cgroups,
     image::{Image, ImagePin},

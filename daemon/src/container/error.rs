@@ -44,6 +44,14 @@ pub enum ContainerError {
         /// What was asked.
         what: &'static str,
     },
+    /// A wish that the container's own state does not allow.
+    #[error("container {id}: {message}")]
+    Refused {
+        /// The container.
+        id: String,
+        /// Why.
+        message: String,
+    },
     /// A step of a procedure failed.
     #[error("container {id}: {step} failed: {message}")]
     Step {

@@ -66,6 +66,34 @@ pub struct Resources {
     pub cpuset_mems: String,
 }
 
+impl Resources {
+    /// These limits with those of an update over them: what is zero or empty there stays as it is.
+    #[must_use]
+    pub fn updated(&self, asked: &Self) -> Self {
+        let number = |new: i64, old: i64| if new == 0 { old } else { new };
+        let text = |new: &String, old: &String| if new.is_empty() { old.clone() } else { new.clone() };
+        let memory_limit = number(asked.memory_limit, self.memory_limit);
+        let memory_swap_limit = match asked.memory_swap_limit {
+            // Memory and swap together cannot be less than memory alone: the swap that was allowed stays.
+            0 if self.memory_swap_limit > 0 && memory_limit > 0 => {
+                memory_limit.saturating_add((self.memory_swap_limit - self.memory_limit).max(0))
+            }
+            0 => self.memory_swap_limit,
+            swap => swap,
+        };
+        Self {
+            cpu_period: number(asked.cpu_period, self.cpu_period),
+            cpu_quota: number(asked.cpu_quota, self.cpu_quota),
+            cpu_shares: number(asked.cpu_shares, self.cpu_shares),
+            memory_limit,
+            memory_swap_limit,
+            oom_score_adj: number(asked.oom_score_adj, self.oom_score_adj),
+            cpuset_cpus: text(&asked.cpuset_cpus, &self.cpuset_cpus),
+            cpuset_mems: text(&asked.cpuset_mems, &self.cpuset_mems),
+        }
+    }
+}
+
 /// Who the process is and what it may do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Security {

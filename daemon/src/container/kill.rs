@@ -7,7 +7,7 @@ use std::sync::Arc;
 use protocol::ids::ContainerId;
 use tokio::sync::watch;
 
-use super::{ContainerError, ContainerFacts, Parts, View, lifecycle::Event, lost, owner::Ending};
+use super::{ContainerError, ContainerFacts, Parts, View, ending::Ending, lifecycle::Event, lost};
 use crate::{
     limits,
     shims::{ShimLink, dismiss_by_force},

@@ -43,6 +43,8 @@ pub enum Event {
     StartFailed,
     /// The start procedure got no word from a shim that lives: what became of the start is not known.
     StartUnknown,
+    /// UpdateContainerResources.
+    AskUpdate,
     /// StopContainer.
     AskStop,
     /// The grace period is over.
@@ -82,6 +84,10 @@ pub enum Effect {
     AnswerStartFailed,
     /// Answer StartContainer: not from this state.
     RefuseStart,
+    /// Carry out the updates that wait, one after another.
+    BeginUpdate,
+    /// Answer UpdateContainerResources: not in this state.
+    RefuseUpdate,
     /// Ask the process to end and arm the grace period.
     SendStopSignal,
     /// Let the grace period end earlier where this caller's is shorter.
@@ -125,7 +131,9 @@ fn creating(event: Event) -> (State, Vec<Effect>) {
     match event {
         E::CreateDone => (S::Created, vec![F::AnswerCreated]),
         E::CreateFailed => (S::Reclaiming, vec![F::AnswerCreateFailed, F::BeginReclaim]),
-        E::AwaitCreated | E::AskStart | E::AskStop | E::AskRemove => (S::Creating, vec![F::Defer]),
+        E::AwaitCreated | E::AskStart | E::AskUpdate | E::AskStop | E::AskRemove => {
+            (S::Creating, vec![F::Defer])
+        }
         E::StartDone
         | E::StartFailed
         | E::StartUnknown
@@ -144,6 +152,7 @@ fn created(event: Event) -> (State, Vec<Effect>) {
     match event {
         E::AwaitCreated => (S::Created, vec![F::AnswerCreated]),
         E::AskStart => (S::Starting, vec![F::BeginStart]),
+        E::AskUpdate => (S::Created, vec![F::BeginUpdate]),
         E::AskStop => (S::Stopping, vec![F::Defer, F::RecordNeverStarted]),
         E::AskRemove => (S::Reclaiming, vec![F::Defer, F::BeginReclaim]),
         E::CreateDone
@@ -171,7 +180,7 @@ fn starting(event: Event) -> (State, Vec<Effect>) {
         E::StartFailed => (S::Exited, vec![F::AnswerStartFailed, F::AnswerStopped]),
         E::StartUnknown => (S::Unknown, vec![F::AnswerStartFailed]),
         // A program may end before the start procedure does: its end is told after its start.
-        E::Exited | E::AskStop | E::AskRemove | E::ShimSilent => (S::Starting, vec![F::Defer]),
+        E::Exited | E::AskUpdate | E::AskStop | E::AskRemove | E::ShimSilent => (S::Starting, vec![F::Defer]),
         E::CreateDone
         | E::CreateFailed
         | E::GraceOver
@@ -187,6 +196,7 @@ fn running(event: Event) -> (State, Vec<Effect>) {
     match event {
         E::AwaitCreated => (S::Running, vec![F::AnswerCreated]),
         E::AskStart => (S::Running, vec![F::RefuseStart]),
+        E::AskUpdate => (S::Running, vec![F::BeginUpdate]),
         E::AskStop => (S::Stopping, vec![F::Defer, F::SendStopSignal]),
         E::AskRemove => (S::Stopping, vec![F::Defer, F::Kill]),
         E::Exited => (S::Exited, vec![F::AnswerStopped]),
@@ -209,6 +219,7 @@ fn stopping(event: Event) -> (State, Vec<Effect>) {
     match event {
         E::AwaitCreated => (S::Stopping, vec![F::AnswerCreated]),
         E::AskStart => (S::Stopping, vec![F::RefuseStart]),
+        E::AskUpdate => (S::Stopping, vec![F::BeginUpdate]),
         E::AskStop => (S::Stopping, vec![F::Defer, F::ShortenGrace]),
         E::AskRemove => (S::Stopping, vec![F::Defer, F::Kill]),
         E::GraceOver => (S::Stopping, vec![F::Kill]),
@@ -233,6 +244,7 @@ fn unknown(event: Event) -> (State, Vec<Effect>) {
     match event {
         E::AwaitCreated => (S::Unknown, vec![F::AnswerCreated]),
         E::AskStart => (S::Unknown, vec![F::RefuseStart]),
+        E::AskUpdate => (S::Unknown, vec![F::RefuseUpdate]),
         E::AskStop | E::AskRemove => (S::Stopping, vec![F::Defer, F::Kill]),
         E::ShimBack => (S::Running, vec![]),
         E::Exited => (S::Exited, vec![F::AnswerStopped]),
@@ -254,6 +266,7 @@ fn exited(event: Event) -> (State, Vec<Effect>) {
     match event {
         E::AwaitCreated => (S::Exited, vec![F::AnswerCreated]),
         E::AskStart => (S::Exited, vec![F::RefuseStart]),
+        E::AskUpdate => (S::Exited, vec![F::RefuseUpdate]),
         E::AskStop => (S::Exited, vec![F::AnswerStopped]),
         E::AskRemove => (S::Reclaiming, vec![F::Defer, F::BeginReclaim]),
         E::CreateDone
@@ -276,6 +289,7 @@ fn reclaiming(event: Event) -> (State, Vec<Effect>) {
     match event {
         E::AwaitCreated => (S::Reclaiming, vec![F::AnswerCreateFailed]),
         E::AskStart => (S::Reclaiming, vec![F::RefuseStart]),
+        E::AskUpdate => (S::Reclaiming, vec![F::RefuseUpdate]),
         E::AskStop => (S::Reclaiming, vec![F::AnswerStopped]),
         E::AskRemove => (S::Reclaiming, vec![F::Defer]),
         E::ReclaimDone => (S::Gone, vec![F::AnswerRemoved]),
@@ -298,6 +312,7 @@ fn gone(event: Event) -> (State, Vec<Effect>) {
     match event {
         E::AwaitCreated => (S::Gone, vec![F::AnswerCreateFailed]),
         E::AskStart => (S::Gone, vec![F::RefuseStart]),
+        E::AskUpdate => (S::Gone, vec![F::RefuseUpdate]),
         E::AskStop => (S::Gone, vec![F::AnswerStopped]),
         E::AskRemove => (S::Gone, vec![F::AnswerRemoved]),
         E::CreateDone

@@ -2,23 +2,31 @@
 //!
 //! Owns: one workload, from its facts to its reclaim. Never: the sandbox's own state; it holds a lease.
 
+mod adopted;
 mod create;
+mod ending;
 mod error;
 mod exec_sync;
 mod facts;
+mod handle;
 mod kill;
 pub mod lifecycle;
 mod lost;
+mod oom_score;
 mod owner;
 mod reclaim;
 mod registry;
+mod runtime_command;
 mod signals;
 mod start;
+mod update;
+mod updates;
 mod view;
 mod watch;
 
 use std::sync::Arc;
 
+pub use adopted::Adopted;
 pub use create::NewContainer;
 pub use error::ContainerError;
 pub use exec_sync::{ExecEnd, exec_sync};
@@ -26,14 +34,15 @@ pub use facts::{
     ContainerConfig, ContainerFacts, ContainerName, FACTS_VERSION, Mount, Propagation, Resources, Security,
     User,
 };
+pub use handle::Container;
 pub use lost::record_lost;
-pub use owner::{Adopted, Container};
 pub use registry::Containers;
 pub use signals::signal_number;
 pub use view::View;
 
 use crate::{
     cgroups::Cgroups,
+    events::Events,
     layout::Layout,
     oci::{Handlers, spec::HostLimits},
     shims::Shims,
@@ -55,6 +64,8 @@ pub struct Parts {
     pub snapshots: Arc<dyn Snapshotter>,
     /// What of the host shows in a spec.
     pub host: HostLimits,
+    /// Who is told what happens to them.
+    pub events: Events,
 }
 
 #[cfg(test)]

@@ -5,195 +5,43 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use protocol::{exit_record::ExitRecord, shim};
+use protocol::exit_record::ExitRecord;
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot, watch},
+    sync::{mpsc, oneshot, watch},
     time::Instant,
 };
 
 use super::{
-    ContainerError, ContainerFacts, Containers, Parts, View,
-    create::{self, CreateWork},
+    Adopted, ContainerError, ContainerFacts, Containers, Parts, Resources, View, create,
+    ending::Ending,
     kill,
     lifecycle::{Effect, Event, State, step},
-    lost, reclaim, start,
+    lost, reclaim, start, update,
+    updates::Updates,
     watch::{News, watch as watch_shim},
 };
-use crate::{limits, shims::ShimLink, tasks, tickets::Tickets};
+use crate::{events::Kind, limits, shims::ShimLink, tasks, tickets::Tickets};
 
-type Answer = oneshot::Sender<Result<(), ContainerError>>;
+/// Where an answer goes.
+pub(super) type Answer = oneshot::Sender<Result<(), ContainerError>>;
 
-/// How an owner begins.
+/// What an owner is told.
 #[derive(Debug)]
-pub enum Adopted {
-    /// A new container: run the create procedure.
-    New(CreateWork),
-    /// Half-made: reclaim it.
-    HalfMade,
-    /// Made whole, never started.
-    Created,
-    /// Its start was begun by a former daemon.
-    Starting(ShimLink),
-    /// It lives.
-    Running(ShimLink, Box<shim::State>),
-    /// Its shim holds the lock and does not answer.
-    Silent,
-    /// It has ended.
-    Exited(ExitRecord),
-}
-
-/// The end of a procedure.
-#[derive(Debug, Default)]
-pub(super) struct Ending {
-    event: Option<Event>,
-    pub(super) error: Option<ContainerError>,
-    pub(super) exit: Option<ExitRecord>,
-    running: Option<(ShimLink, i64, i32)>,
-}
-
-impl Ending {
-    pub(super) fn of(event: Event) -> Self {
-        Self { event: Some(event), ..Self::default() }
-    }
-
-    pub(super) fn nothing() -> Self {
-        Self::default()
-    }
-
-    pub(super) fn failed(event: Event, error: ContainerError) -> Self {
-        Self { event: Some(event), error: Some(error), ..Self::default() }
-    }
-
-    pub(super) fn exited(record: ExitRecord) -> Self {
-        Self { event: Some(Event::Exited), exit: Some(record), ..Self::default() }
-    }
-
-    pub(super) fn running(link: ShimLink, state: &shim::State) -> Self {
-        let running = Some((link, state.started_at, state.init_pid));
-        Self { event: Some(Event::StartDone), running, ..Self::default() }
-    }
-}
-
-#[derive(Debug)]
-enum Message {
+pub(super) enum Message {
+    /// A question, and who asks.
     Ask(Event, Option<Duration>, Answer),
-    Ended(Ending),
+    /// New limits, and who asks for them.
+    Update(Box<Resources>, Answer),
+    /// A procedure has ended.
+    Ended(Box<Ending>),
+    /// Something about the shim.
     Shim(News),
+    /// The grace period of this round is over.
     GraceOver(u64),
 }
 
-/// A handle: ask through it, read by it.
-#[derive(Debug, Clone)]
-pub struct Container {
-    /// What was asked for.
-    pub facts: Arc<ContainerFacts>,
-    inbox: mpsc::Sender<Message>,
-    view: watch::Receiver<View>,
-    /// Turns of ExecSync calls.
-    pub(super) execs: Arc<Semaphore>,
-}
-
-impl Container {
-    /// Starts the owner.
-    pub(super) fn spawn(
-        facts: ContainerFacts,
-        adopted: Adopted,
-        parts: Arc<Parts>,
-        registry: Containers,
-    ) -> Self {
-        let (inbox, messages) = mpsc::channel(limits::INBOX);
-        let facts = Arc::new(facts);
-        let (publish, view) = watch::channel(first_view(&adopted));
-        let handle = Self { facts: facts.clone(), inbox: inbox.clone(), view, execs: turns() };
-        let now = view_of(&publish);
-        let owner = Owner {
-            view: now,
-            facts,
-            parts,
-            registry,
-            inbox,
-            publish,
-            deferred: BTreeSet::new(),
-            created: Tickets::default(),
-            start: Tickets::default(),
-            stop: Tickets::default(),
-            remove: Tickets::default(),
-            error: None,
-            grace_until: None,
-            grace_round: 0,
-            killing: false,
-        };
-        tasks::spawn("container owner", owner.run(adopted, messages));
-        handle
-    }
-
-    /// The container now.
-    pub fn view(&self) -> View {
-        self.view.borrow().clone()
-    }
-
-    async fn ask(&self, event: Event, grace: Option<Duration>) -> Option<Result<(), ContainerError>> {
-        let (answer, answered) = oneshot::channel();
-        self.inbox.send(Message::Ask(event, grace, answer)).await.ok()?;
-        answered.await.ok()
-    }
-
-    fn gone(&self) -> Result<(), ContainerError> {
-        Err(ContainerError::NotFound(self.facts.id.clone()))
-    }
-
-    /// Waits until it is made.
-    pub async fn await_created(&self) -> Result<(), ContainerError> {
-        self.ask(Event::AwaitCreated, None).await.unwrap_or_else(|| self.gone())
-    }
-
-    /// Starts its program.
-    pub async fn start(&self) -> Result<(), ContainerError> {
-        self.ask(Event::AskStart, None).await.unwrap_or_else(|| self.gone())
-    }
-
-    /// Asks it to end, and kills it when the grace period is over.
-    pub async fn stop(&self, grace: Duration) -> Result<(), ContainerError> {
-        self.ask(Event::AskStop, Some(grace)).await.unwrap_or(Ok(()))
-    }
-
-    /// Removes all of it, alive or not.
-    pub async fn remove(&self) -> Result<(), ContainerError> {
-        self.ask(Event::AskRemove, None).await.unwrap_or(Ok(()))
-    }
-}
-
-fn turns() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(limits::EXECS_PER_CONTAINER))
-}
-
-fn view_of(publish: &watch::Sender<View>) -> View {
-    publish.borrow().clone()
-}
-
-fn first_view(adopted: &Adopted) -> View {
-    let mut view =
-        View { state: State::Creating, visible: true, started_at: 0, init_pid: 0, link: None, exit: None };
-    match adopted {
-        Adopted::New(_) => view.visible = false,
-        Adopted::HalfMade => (view.state, view.visible) = (State::Reclaiming, false),
-        Adopted::Created => view.state = State::Created,
-        Adopted::Starting(link) => (view.state, view.link) = (State::Starting, Some(link.clone())),
-        Adopted::Running(link, state) => {
-            view.state = State::Running;
-            (view.started_at, view.init_pid) = (state.started_at, state.init_pid);
-            view.link = Some(link.clone());
-        }
-        Adopted::Silent => view.state = State::Unknown,
-        Adopted::Exited(record) => {
-            (view.state, view.started_at) = (State::Exited, record.started_at);
-            view.exit = Some(record.clone());
-        }
-    }
-    view
-}
-
-struct Owner {
+/// The owner.
+pub(super) struct Owner {
     facts: Arc<ContainerFacts>,
     view: View,
     parts: Arc<Parts>,
@@ -205,6 +53,7 @@ struct Owner {
     start: Tickets<ContainerError>,
     stop: Tickets<ContainerError>,
     remove: Tickets<ContainerError>,
+    updates: Updates,
     /// How the last procedure failed.
     error: Option<ContainerError>,
     /// When the grace period ends: the earliest that any caller asked for.
@@ -216,6 +65,38 @@ struct Owner {
 }
 
 impl Owner {
+    /// Starts the task of a container.
+    pub(super) fn spawn(
+        facts: Arc<ContainerFacts>,
+        adopted: Adopted,
+        parts: Arc<Parts>,
+        registry: Containers,
+        publish: watch::Sender<View>,
+    ) -> mpsc::Sender<Message> {
+        let (inbox, messages) = mpsc::channel(limits::INBOX);
+        let view = publish.borrow().clone();
+        let owner = Self {
+            view,
+            facts,
+            parts,
+            registry,
+            inbox: inbox.clone(),
+            publish,
+            deferred: BTreeSet::new(),
+            created: Tickets::default(),
+            start: Tickets::default(),
+            stop: Tickets::default(),
+            remove: Tickets::default(),
+            updates: Updates::default(),
+            error: None,
+            grace_until: None,
+            grace_round: 0,
+            killing: false,
+        };
+        tasks::spawn("container owner", owner.run(adopted, messages));
+        inbox
+    }
+
     async fn run(mut self, adopted: Adopted, mut messages: mpsc::Receiver<Message>) {
         let (facts, parts) = (self.facts.clone(), self.parts.clone());
         match adopted {
@@ -247,7 +128,14 @@ impl Owner {
                 }
                 self.handle(event);
             }
-            Message::Ended(ending) => self.ended(ending),
+            Message::Update(asked, answer) => {
+                self.updates.add(*asked, answer);
+                self.handle(Event::AskUpdate);
+            }
+            Message::Ended(mut ending) => match ending.updated.take() {
+                Some(result) => self.updated(result),
+                None => self.ended(*ending),
+            },
             Message::Shim(News::Exited(record)) => {
                 self.exited(record);
                 self.handle(Event::Exited);
@@ -283,6 +171,19 @@ impl Owner {
         }
     }
 
+    fn updated(&mut self, result: Result<Resources, ContainerError>) {
+        if let Ok(resources) = &result {
+            self.view.resources = Arc::new(resources.clone());
+            self.publish();
+        }
+        if self.updates.end(result.map(drop)) {
+            self.carry_out(Effect::BeginStart, Event::AskStart);
+        }
+        if self.updates.wait() {
+            self.handle(Event::AskUpdate);
+        }
+    }
+
     fn exited(&mut self, record: ExitRecord) {
         if record.started_at != 0 {
             self.view.started_at = record.started_at;
@@ -312,11 +213,25 @@ impl Owner {
                 self.view.visible |= after == State::Created;
                 events.extend(std::mem::take(&mut self.deferred));
                 self.publish();
+                self.tell(before, after);
             }
             for effect in effects {
                 self.carry_out(effect, event);
             }
         }
+    }
+
+    /// Tells those who listen, after the view shows it.
+    fn tell(&self, before: State, after: State) {
+        let kind = match (before, after) {
+            (State::Creating, State::Created) => Kind::Created,
+            (State::Starting, State::Running) => Kind::Started,
+            (State::Reclaiming, State::Exited) => return,
+            (_, State::Exited) => Kind::Stopped,
+            (_, State::Gone) if self.view.visible => Kind::Deleted,
+            _ => return,
+        };
+        self.parts.events.container(&self.facts.id, &self.facts.sandbox_id, kind);
     }
 
     fn carry_out(&mut self, effect: Effect, event: Event) {
@@ -328,7 +243,18 @@ impl Owner {
                 self.registry.free_name(&facts);
                 self.created.answer(&self.failure());
             }
-            Effect::BeginStart => self.begin(start::start(facts, parts)),
+            // A start takes the limits that count then: never those of before an update that is under way.
+            Effect::BeginStart if self.updates.hold_start() => {}
+            Effect::BeginStart => self.begin(start::start(facts, parts, self.view.resources.clone())),
+            Effect::BeginUpdate => {
+                if let Some(asked) = self.updates.next() {
+                    self.begin(update::update(facts, parts, self.view.clone(), asked));
+                }
+            }
+            Effect::RefuseUpdate => {
+                let (id, state) = (facts.id.clone(), self.view.word());
+                self.updates.refuse(&ContainerError::State { id, state, what: "updated" });
+            }
             Effect::AnswerStarted => self.start.answer(&Ok(())),
             Effect::AnswerStartFailed => self.start.answer(&self.failure()),
             Effect::RefuseStart => {
@@ -419,7 +345,7 @@ impl Owner {
         let inbox = self.inbox.clone();
         tasks::spawn("container procedure", async move {
             let ending = procedure.await;
-            drop(inbox.send(Message::Ended(ending)).await);
+            drop(inbox.send(Message::Ended(Box::new(ending))).await);
         });
     }
 

@@ -3,11 +3,11 @@
 //! Collects errors and goes on; the facts' folder goes last, so an unfinished reclaim is found again. Never:
 //! needs to know how far the making came.
 
-use std::{path::Path, process::Stdio, sync::Arc};
+use std::{path::Path, sync::Arc};
 
-use protocol::{ids::ContainerId, shim::Command};
+use protocol::ids::ContainerId;
 
-use super::{ContainerError, ContainerFacts, Parts, lifecycle::Event, owner::Ending};
+use super::{ContainerError, ContainerFacts, Parts, ending::Ending, lifecycle::Event, runtime_command::run};
 use crate::{
     limits,
     shims::{ShimLink, dismiss_by_force},
@@ -74,29 +74,7 @@ async fn delete(facts: &ContainerFacts, parts: &Parts, id: &ContainerId) -> Resu
     }
     let run_dir = parts.layout.run_dir(id);
     store::make_dir(run_dir.path()).map_err(|e| format!("run directory: {e}"))?;
-    limited(Pool::Runtime, run(runtime.delete(&run_dir, id))).await
-}
-
-async fn run(command: Command) -> Result<(), String> {
-    let child = tokio::process::Command::new(&command.program)
-        .args(&command.args)
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|e| format!("{} cannot be run: {e}", command.program))?;
-    match tokio::time::timeout(limits::RUNTIME_DELETE, child.wait_with_output()).await {
-        Ok(Ok(output)) if output.status.success() => Ok(()),
-        Ok(Ok(output)) => {
-            let words = output.stderr.get(..limits::RUNTIME_STDERR_MAX).unwrap_or(&output.stderr);
-            Err(format!("the runtime's delete: {} {}", output.status, String::from_utf8_lossy(words).trim()))
-        }
-        Ok(Err(error)) => Err(format!("the runtime's delete: {error}")),
-        Err(_) => Err(format!("the runtime's delete did not end within {:?}", limits::RUNTIME_DELETE)),
-    }
+    limited(Pool::Runtime, run(runtime.delete(&run_dir, id), "delete")).await
 }
 
 /// What needs no process: cgroups, root file system, folders. With errors before it, the facts stay.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Adopted, Container, ContainerError, ContainerFacts, ContainerName, NewContainer, Parts, View,
+    Adopted, Container, ContainerError, ContainerFacts, ContainerName, NewContainer, Parts, Resources, View,
     lifecycle::State,
 };
 use crate::ids;
@@ -80,14 +80,21 @@ impl Containers {
             });
         }
         let (facts, work) = new.split();
-        Ok(self.insert(&mut maps, facts, Adopted::New(work)))
+        let resources = facts.config.resources.clone();
+        Ok(self.insert(&mut maps, facts, Adopted::New(work), resources))
     }
 
-    fn insert(&self, maps: &mut Maps, facts: ContainerFacts, adopted: Adopted) -> Container {
+    fn insert(
+        &self,
+        maps: &mut Maps,
+        facts: ContainerFacts,
+        adopted: Adopted,
+        resources: Resources,
+    ) -> Container {
         let (id, key) = (facts.id.clone(), key(&facts));
         // What is only there to be reclaimed has no name any more: a retry makes its own.
         let named = !matches!(adopted, Adopted::HalfMade);
-        let container = Container::spawn(facts, adopted, self.parts.clone(), self.clone());
+        let container = Container::spawn(facts, adopted, resources, self.parts.clone(), self.clone());
         if named {
             maps.by_name.insert(key, id.clone());
         }
@@ -95,10 +102,10 @@ impl Containers {
         container
     }
 
-    /// Takes in a container found on disk at start.
-    pub fn adopt(&self, facts: ContainerFacts, adopted: Adopted) -> Container {
+    /// Takes in a container found on disk at start, with the limits that count.
+    pub fn adopt(&self, facts: ContainerFacts, adopted: Adopted, resources: Resources) -> Container {
         let mut maps = self.maps();
-        self.insert(&mut maps, facts, adopted)
+        self.insert(&mut maps, facts, adopted, resources)
     }
 
     /// Lets the name be used again; what is half-made goes on being reclaimed by its id.

@@ -10,8 +10,9 @@ use protocol::{
     shim::{self, LaunchRequest, Phase},
 };
 
-use super::{ContainerError, ContainerFacts, Parts, lifecycle::Event, lost, owner::Ending};
+use super::{ContainerError, ContainerFacts, Parts, Resources, ending::Ending, lifecycle::Event, lost};
 use crate::{
+    oci::bundle,
     sandbox::Sharing,
     shims::{LinkError, ShimLink},
     steps::step,
@@ -19,8 +20,12 @@ use crate::{
     tasks::{Pool, blocking},
 };
 
-pub(super) async fn start(facts: Arc<ContainerFacts>, parts: Arc<Parts>) -> Ending {
-    match launch(&facts, &parts).await {
+pub(super) async fn start(
+    facts: Arc<ContainerFacts>,
+    parts: Arc<Parts>,
+    resources: Arc<Resources>,
+) -> Ending {
+    match launch(&facts, &parts, resources).await {
         Ok(link) => finish(&facts, &parts, link).await,
         Err(error) => failed(&facts, &parts, None, error).await,
     }
@@ -31,12 +36,20 @@ pub(super) async fn resume(facts: Arc<ContainerFacts>, parts: Arc<Parts>, link: 
     finish(&facts, &parts, link).await
 }
 
-async fn launch(facts: &Arc<ContainerFacts>, parts: &Arc<Parts>) -> Result<ShimLink, ContainerError> {
+async fn launch(
+    facts: &Arc<ContainerFacts>,
+    parts: &Arc<Parts>,
+    resources: Arc<Resources>,
+) -> Result<ShimLink, ContainerError> {
     let id = ContainerId::parse(&facts.id).map_err(|e| ContainerError::step(&facts.id, "id", e))?;
     let request = request(facts, parts, &id)?;
     {
         let (parts, id, log) = (parts.clone(), id.clone(), facts.log_path.clone());
+        let updated = (*resources != facts.config.resources).then_some(resources);
         let prepare = move || {
+            if let Some(resources) = updated {
+                bundle::write_limits(&parts.layout.bundle(&id), &resources)?;
+            }
             store::make_dir(parts.layout.run_dir(&id).path())?;
             if let Some(folder) = std::path::Path::new(&log).parent().filter(|_| !log.is_empty()) {
                 std::fs::create_dir_all(folder)?;

@@ -15,7 +15,7 @@ const STATES: [State; 9] = [
     State::Reclaiming,
     State::Gone,
 ];
-const EVENTS: [Event; 17] = [
+const EVENTS: [Event; 18] = [
     Event::CreateDone,
     Event::CreateFailed,
     Event::AwaitCreated,
@@ -23,6 +23,7 @@ const EVENTS: [Event; 17] = [
     Event::StartDone,
     Event::StartFailed,
     Event::StartUnknown,
+    Event::AskUpdate,
     Event::AskStop,
     Event::GraceOver,
     Event::KillOver,
@@ -53,7 +54,10 @@ fn the_matrix_is_the_documented_one() {
 }
 
 fn is_question(event: Event) -> bool {
-    matches!(event, Event::AwaitCreated | Event::AskStart | Event::AskStop | Event::AskRemove)
+    matches!(
+        event,
+        Event::AwaitCreated | Event::AskStart | Event::AskUpdate | Event::AskStop | Event::AskRemove
+    )
 }
 
 /// Every question is answered or deferred, from every state.

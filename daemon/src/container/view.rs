@@ -2,9 +2,11 @@
 //!
 //! Never: changes by itself.
 
+use std::sync::Arc;
+
 use protocol::exit_record::ExitRecord;
 
-use super::lifecycle::State;
+use super::{facts::Resources, lifecycle::State};
 use crate::shims::ShimLink;
 
 /// A container as it is now.
@@ -22,9 +24,24 @@ pub struct View {
     pub link: Option<ShimLink>,
     /// How it ended.
     pub exit: Option<ExitRecord>,
+    /// The limits that count now.
+    pub resources: Arc<Resources>,
 }
 
 impl View {
+    /// Of one that is being made.
+    pub(super) fn new(resources: Resources) -> Self {
+        Self {
+            state: State::Creating,
+            visible: true,
+            started_at: 0,
+            init_pid: 0,
+            link: None,
+            exit: None,
+            resources: Arc::new(resources),
+        }
+    }
+
     /// The state in a word, for messages.
     pub fn word(&self) -> &'static str {
         match self.state {

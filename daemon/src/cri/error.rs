@@ -31,7 +31,7 @@ pub(super) fn container(error: ContainerError) -> Status {
         | ContainerError::Spec(_)
         | ContainerError::UnknownSignal(_) => Code::InvalidArgument,
         ContainerError::NameTaken { .. } => Code::AlreadyExists,
-        ContainerError::State { .. } => Code::FailedPrecondition,
+        ContainerError::State { .. } | ContainerError::Refused { .. } => Code::FailedPrecondition,
         ContainerError::Shim { .. } => Code::Unavailable,
         ContainerError::Busy { .. } => Code::ResourceExhausted,
         ContainerError::Step { .. }

@@ -8,6 +8,7 @@ mod control_service;
 mod convert;
 mod error;
 mod image_service;
+mod looks;
 mod runtime_service;
 mod server;
 

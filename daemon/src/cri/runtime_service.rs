@@ -8,7 +8,9 @@ use cri_api::v1;
 use tonic::{Request, Response, Status};
 
 use super::{calls, control_service::Identity};
-use crate::{container::Containers, image::Images, oci::Handlers, sandbox::Sandboxes};
+use crate::{
+    container::Containers, events::Events, image::Images, oci::Handlers, sandbox::Sandboxes, stats::Stats,
+};
 
 /// Sandboxes and containers.
 #[derive(Debug, Clone)]
@@ -23,6 +25,10 @@ pub struct RuntimeService {
     pub images: Arc<Images>,
     /// The containers.
     pub containers: Containers,
+    /// What they use.
+    pub stats: Stats,
+    /// What happens to them.
+    pub events: Events,
 }
 
 /// The stream of a call that is not implemented: there is none.
@@ -148,9 +154,11 @@ impl v1::runtime_service_server::RuntimeService for RuntimeService {
 
     async fn update_container_resources(
         &self,
-        _: Request<v1::UpdateContainerResourcesRequest>,
+        request: Request<v1::UpdateContainerResourcesRequest>,
     ) -> Result<Response<v1::UpdateContainerResourcesResponse>, Status> {
-        Err(calls::update_container_resources::handle())
+        calls::update_container_resources::handle(&self.containers, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn reopen_container_log(
@@ -184,16 +192,20 @@ impl v1::runtime_service_server::RuntimeService for RuntimeService {
 
     async fn container_stats(
         &self,
-        _: Request<v1::ContainerStatsRequest>,
+        request: Request<v1::ContainerStatsRequest>,
     ) -> Result<Response<v1::ContainerStatsResponse>, Status> {
-        Err(calls::container_stats::handle())
+        calls::container_stats::handle(&self.containers, &self.stats, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn list_container_stats(
         &self,
-        _: Request<v1::ListContainerStatsRequest>,
+        request: Request<v1::ListContainerStatsRequest>,
     ) -> Result<Response<v1::ListContainerStatsResponse>, Status> {
-        Err(calls::list_container_stats::handle())
+        calls::list_container_stats::handle(&self.containers, &self.stats, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     type StreamContainerStatsStream = Never<v1::StreamContainerStatsResponse>;
@@ -207,16 +219,22 @@ impl v1::runtime_service_server::RuntimeService for RuntimeService {
 
     async fn pod_sandbox_stats(
         &self,
-        _: Request<v1::PodSandboxStatsRequest>,
+        request: Request<v1::PodSandboxStatsRequest>,
     ) -> Result<Response<v1::PodSandboxStatsResponse>, Status> {
-        Err(calls::pod_sandbox_stats::handle())
+        let (sandboxes, containers) = (&self.sandboxes, &self.containers);
+        calls::pod_sandbox_stats::handle(sandboxes, containers, &self.stats, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn list_pod_sandbox_stats(
         &self,
-        _: Request<v1::ListPodSandboxStatsRequest>,
+        request: Request<v1::ListPodSandboxStatsRequest>,
     ) -> Result<Response<v1::ListPodSandboxStatsResponse>, Status> {
-        Err(calls::list_pod_sandbox_stats::handle())
+        let (sandboxes, containers) = (&self.sandboxes, &self.containers);
+        calls::list_pod_sandbox_stats::handle(sandboxes, containers, &self.stats, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     type StreamPodSandboxStatsStream = Never<v1::StreamPodSandboxStatsResponse>;
@@ -249,13 +267,15 @@ impl v1::runtime_service_server::RuntimeService for RuntimeService {
         Err(calls::checkpoint_container::handle())
     }
 
-    type GetContainerEventsStream = Never<v1::ContainerEventResponse>;
+    type GetContainerEventsStream = calls::get_container_events::Stream;
 
     async fn get_container_events(
         &self,
         _: Request<v1::GetEventsRequest>,
     ) -> Result<Response<Self::GetContainerEventsStream>, Status> {
-        Err(calls::get_container_events::handle())
+        let (sandboxes, containers) = (&self.sandboxes, &self.containers);
+        let events = calls::get_container_events::handle(&self.events, sandboxes, containers);
+        Ok(Response::new(events))
     }
 
     async fn list_metric_descriptors(

@@ -6,12 +6,22 @@ use std::{io, path::Path};
 
 use serde_json::Value;
 
-use crate::store;
+use super::spec;
+use crate::{container::Resources, store};
 
 /// Makes the folder and the mount point.
 pub fn make(bundle: &Path, rootfs: &Path) -> io::Result<()> {
     store::make_dir(bundle)?;
     store::make_dir(rootfs)
+}
+
+/// Puts other limits into a config.json that is there.
+pub fn write_limits(bundle: &Path, resources: &Resources) -> io::Result<()> {
+    let path = bundle.join("config.json");
+    let mut spec: Value =
+        store::read_json(&path)?.ok_or_else(|| io::Error::other(format!("{} is gone", path.display())))?;
+    spec::set_limits(&mut spec, resources);
+    write_spec(bundle, &spec)
 }
 
 /// Writes config.json. It is made anew after a reboot, so it need not be synced.

@@ -75,6 +75,14 @@ impl Location {
         self.command(&run_dir.runtime_log(), &["start".to_owned(), id.to_string()])
     }
 
+    /// update, the same for both.
+    pub(super) fn update(&self, run_dir: &RunDir, id: &ContainerId, file: &Path) -> shim::Command {
+        let args = ["update".to_owned(), "--resources".to_owned(), text(file), id.to_string()];
+        let mut command = self.command(&run_dir.update_log(), &args);
+        command.timeout_ms = u32::try_from(limits::RUNTIME_UPDATE.as_millis()).unwrap_or(u32::MAX);
+        command
+    }
+
     /// delete, the same for both.
     pub(super) fn delete(&self, run_dir: &RunDir, id: &ContainerId) -> shim::Command {
         let mut command = self

@@ -54,6 +54,10 @@ impl OciRuntime for Crun {
         self.location.command(&run_dir.exec_log(exec), &args)
     }
 
+    fn update(&self, run_dir: &RunDir, id: &ContainerId, limits: &Path) -> shim::Command {
+        self.location.update(run_dir, id, limits)
+    }
+
     fn delete(&self, run_dir: &RunDir, id: &ContainerId) -> shim::Command {
         self.location.delete(run_dir, id)
     }

@@ -44,6 +44,9 @@ pub trait OciRuntime: Send + Sync + fmt::Debug {
     /// Runs a command beside init, in cgroups of its own below the container's.
     fn exec(&self, run_dir: &RunDir, id: &ContainerId, exec: &ExecId, argv: &[String]) -> shim::Command;
 
+    /// Gives a running container the limits in a file (`linux.resources` of the spec, as JSON).
+    fn update(&self, run_dir: &RunDir, id: &ContainerId, limits: &Path) -> shim::Command;
+
     /// Takes a container apart, alive or not.
     fn delete(&self, run_dir: &RunDir, id: &ContainerId) -> shim::Command;
 }

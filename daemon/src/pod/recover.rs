@@ -13,7 +13,7 @@ use protocol::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    container::{self, Adopted, ContainerFacts, Containers, record_lost},
+    container::{self, Adopted, ContainerFacts, Containers, Resources, record_lost},
     layout::Layout,
     sandbox::{self, SandboxFacts, Sandboxes, lifecycle::State},
     shims::{Condition, inspect, read_exit_record},
@@ -69,7 +69,8 @@ pub async fn recover(
                     Adopted::Silent
                 });
             tracing::debug!(%id, ?adopted, "container found");
-            containers.adopt(ContainerFacts::clone(&facts), adopted);
+            let resources = resources(&layout, &id, &facts);
+            containers.adopt(ContainerFacts::clone(&facts), adopted, resources);
             Ok::<_, io::Error>(())
         }));
     }
@@ -81,6 +82,17 @@ pub async fn recover(
         }
     }
     Ok(found)
+}
+
+/// The limits that count: those of the last update, else those of the beginning.
+fn resources(layout: &Layout, id: &ContainerId, facts: &ContainerFacts) -> Resources {
+    match store::read_json(&layout.container_resources(id)) {
+        Ok(updated) => updated.unwrap_or_else(|| facts.config.resources.clone()),
+        Err(error) => {
+            tracing::error!(%id, %error, "the record of updated limits is damaged; the first ones are shown");
+            facts.config.resources.clone()
+        }
+    }
 }
 
 /// Reads one folder's facts. A folder without facts was made a moment before a crash and holds nothing.

@@ -18,7 +18,7 @@ pub use facts::{Dns, FACTS_VERSION, SandboxConfig, SandboxFacts, SandboxName, Sh
 pub use owner::{Lease, Sandbox};
 pub use registry::Sandboxes;
 
-use crate::{layout::Layout, oci::Handlers, shims::Shims};
+use crate::{events::Events, layout::Layout, oci::Handlers, shims::Shims};
 
 /// What sandboxes are made of.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub struct Parts {
     pub handlers: Handlers,
     /// This boot.
     pub boot_id: String,
+    /// Who is told what happens to them.
+    pub events: Events,
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::{
     lifecycle::{Effect, Event, State, step},
     reclaim, run, stop,
 };
-use crate::{limits, tasks, tickets::Tickets};
+use crate::{events::Kind, limits, tasks, tickets::Tickets};
 
 type Answer = oneshot::Sender<Result<(), SandboxError>>;
 
@@ -189,10 +189,25 @@ impl Owner {
                 self.made.fetch_or(is_whole(after), Ordering::AcqRel);
                 events.extend(std::mem::take(&mut self.deferred));
                 self.publish.send_replace(after);
+                self.tell(before, after);
             }
             for effect in effects {
                 self.carry_out(effect, event);
             }
+        }
+    }
+
+    /// Tells those who listen, after the state can be read.
+    fn tell(&self, before: State, after: State) {
+        let kinds: &[Kind] = match (before, after) {
+            (State::Creating, State::Ready) => &[Kind::Created, Kind::Started],
+            (State::Reclaiming, State::NotReady) => &[],
+            (_, State::NotReady) => &[Kind::Stopped],
+            (_, State::Gone) if self.made.load(Ordering::Acquire) => &[Kind::Deleted],
+            _ => &[],
+        };
+        for kind in kinds {
+            self.parts.events.sandbox(&self.facts, *kind);
         }
     }
 

@@ -65,6 +65,9 @@ pub trait Snapshotter: Send + Sync + Debug {
     /// `target`, an existing folder. Finds work of an earlier, interrupted call done: goes on from there.
     fn mount(&self, key: &str, layers: &[ChainId], target: &Path) -> Result<(), SnapshotError>;
 
+    /// The folder that holds what a container has written, whether it is there or not.
+    fn writable(&self, key: &str) -> PathBuf;
+
     /// Unmounts and removes a container's writable part. Finds work done: fine.
     fn release(&self, key: &str, target: &Path) -> Result<(), SnapshotError>;
 

@@ -126,6 +126,10 @@ impl Snapshotter for Overlay {
         self.mount_at(&folder, &folders, target)
     }
 
+    fn writable(&self, key: &str) -> PathBuf {
+        self.writables.place(key).join("upper")
+    }
+
     fn release(&self, key: &str, target: &Path) -> Result<(), SnapshotError> {
         unmount(target).map_err(SnapshotError::disk("unmount", target))?;
         steps::reach("rootfs.remove");

@@ -78,6 +78,10 @@ impl Snapshotter for PlainCopy {
         })
     }
 
+    fn writable(&self, key: &str) -> PathBuf {
+        self.writables.place(key)
+    }
+
     fn release(&self, key: &str, target: &Path) -> Result<(), SnapshotError> {
         unmount(target).map_err(SnapshotError::disk("unmount", target))?;
         self.writables.remove(key)

@@ -100,6 +100,11 @@ impl Writables {
         store::names(&self.active).map_err(SnapshotError::disk("list", &self.active))
     }
 
+    /// Where a key's folder is or would be.
+    pub(super) fn place(&self, key: &str) -> PathBuf {
+        self.active.join(key)
+    }
+
     fn folder(&self, key: &str) -> Result<PathBuf, SnapshotError> {
         match ContainerId::parse(key) {
             Ok(_) => Ok(self.active.join(key)),

@@ -5,5 +5,7 @@
 pub mod fd_socket;
 pub mod lock;
 pub mod mounts;
+pub mod netns;
 pub mod pidfd;
+pub mod tree_usage;
 pub mod unpack;

@@ -108,7 +108,8 @@ fn mount(mount: &v1::Mount) -> Result<Mount, Status> {
     })
 }
 
-fn resources(asked: &v1::LinuxContainerResources) -> Result<Resources, Status> {
+/// Limits; zero or empty: none, or in an update: as they are.
+pub(in crate::cri) fn resources(asked: &v1::LinuxContainerResources) -> Result<Resources, Status> {
     unsupported(!asked.hugepage_limits.is_empty(), "config.linux.resources.hugepage_limits")?;
     unsupported(!asked.unified.is_empty(), "config.linux.resources.unified")?;
     let limit = |value: i64, field: &str| {

@@ -5,11 +5,13 @@
 mod checks;
 mod container;
 mod sandbox;
+mod stats;
 mod status;
 
 pub(super) use checks::{fits_labels, required};
-pub(super) use container::container_config;
+pub(super) use container::{container_config, resources};
 pub(super) use sandbox::sandbox_config;
+pub(super) use stats::{container_stats, pod_sandbox_stats};
 pub(super) use status::{
     container_item, container_state, container_status, image, pod_sandbox, pod_sandbox_status, sandbox_state,
 };

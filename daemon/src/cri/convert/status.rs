@@ -8,17 +8,17 @@ use cri_api::v1;
 use protocol::exit_record::{ExitRecord, ExitStatus};
 
 use crate::{
-    container::{Container, ContainerFacts, Propagation, View, lifecycle::State},
+    container::{Container, ContainerFacts, Propagation, Resources, View, lifecycle::State},
     image::Image,
     oci::exit_code_of,
     sandbox::{Sandbox, SandboxFacts, SandboxName, Sharing, lifecycle::State as SandboxState},
 };
 
-fn map(labels: &std::collections::BTreeMap<String, String>) -> HashMap<String, String> {
+pub(super) fn map(labels: &std::collections::BTreeMap<String, String>) -> HashMap<String, String> {
     labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-fn sandbox_metadata(name: &SandboxName) -> v1::PodSandboxMetadata {
+pub(super) fn sandbox_metadata(name: &SandboxName) -> v1::PodSandboxMetadata {
     v1::PodSandboxMetadata {
         name: name.name.clone(),
         uid: name.uid.clone(),
@@ -88,7 +88,7 @@ pub(in crate::cri) fn container_state(view: &View) -> v1::ContainerState {
     }
 }
 
-fn container_metadata(facts: &ContainerFacts) -> v1::ContainerMetadata {
+pub(super) fn container_metadata(facts: &ContainerFacts) -> v1::ContainerMetadata {
     let name = &facts.config.name;
     v1::ContainerMetadata { name: name.name.clone(), attempt: name.attempt }
 }
@@ -161,7 +161,7 @@ pub(in crate::cri) fn container_status(container: &Container, view: &View) -> v1
         annotations: map(&config.annotations),
         mounts: config.mounts.iter().map(mount).collect(),
         log_path: facts.log_path.clone(),
-        resources: Some(resources(facts)),
+        resources: Some(resources(&view.resources)),
         user: Some(user(facts)),
         stop_signal: v1::Signal::from_str_name(&signal).unwrap_or(v1::Signal::RuntimeDefault) as i32,
     }
@@ -196,8 +196,7 @@ fn mount(mount: &crate::container::Mount) -> v1::Mount {
     }
 }
 
-fn resources(facts: &ContainerFacts) -> v1::ContainerResources {
-    let asked = &facts.config.resources;
+fn resources(asked: &Resources) -> v1::ContainerResources {
     let linux = v1::LinuxContainerResources {
         cpu_period: asked.cpu_period,
         cpu_quota: asked.cpu_quota,

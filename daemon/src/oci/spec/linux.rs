@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::SpecInputs;
+use super::{SpecInputs, limits};
 use crate::{
     container::{Propagation, Resources},
     sandbox::Sharing,
@@ -51,30 +51,8 @@ fn namespaces(inputs: &SpecInputs<'_>) -> Vec<Value> {
 fn resources(asked: &Resources) -> Value {
     // Devices: nothing, but the handful that runtimes always allow (null, zero, full, random, urandom, tty,
     // console, ptmx, pts).
-    let mut all = json!({ "devices": [{ "allow": false, "access": "rwm" }] });
-    let mut cpu = Map::new();
-    for (name, value) in
-        [("shares", asked.cpu_shares), ("quota", asked.cpu_quota), ("period", asked.cpu_period)]
-    {
-        if value != 0 {
-            cpu.insert(name.to_owned(), json!(value));
-        }
-    }
-    for (name, value) in [("cpus", &asked.cpuset_cpus), ("mems", &asked.cpuset_mems)] {
-        if !value.is_empty() {
-            cpu.insert(name.to_owned(), json!(value));
-        }
-    }
-    let mut memory = Map::new();
-    for (name, value) in [("limit", asked.memory_limit), ("swap", asked.memory_swap_limit)] {
-        if value != 0 {
-            memory.insert(name.to_owned(), json!(value));
-        }
-    }
-    for (name, values) in [("cpu", cpu), ("memory", memory)] {
-        if !values.is_empty() {
-            all[name] = Value::Object(values);
-        }
-    }
-    all
+    let mut all = Map::new();
+    all.insert("devices".to_owned(), json!([{ "allow": false, "access": "rwm" }]));
+    all.extend(limits(asked));
+    Value::Object(all)
 }

@@ -4,6 +4,7 @@
 //! (runtime-spec 1.0.2, which runc 1.1 and crun 1.8 take). Never: looks at the host.
 
 mod capabilities;
+mod limits;
 mod linux;
 mod mounts;
 mod process;
@@ -13,6 +14,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 pub use capabilities::{CapabilitySet, DEFAULT_CAPABILITIES};
+pub use limits::{limits, set_limits};
 pub use process::user;
 
 use crate::{container::ContainerFacts, sandbox::SandboxFacts};
