@@ -2,7 +2,7 @@
 //!
 //! Owns: the order of construction. Never: work of its own.
 
-use std::{fs, io, sync::Arc};
+use std::{fs, io, path::Path, sync::Arc};
 
 use anyhow::Context;
 
@@ -16,7 +16,7 @@ use crate::{
     layout::Layout,
     oci::{
         Handlers,
-        spec::{CapabilitySet, HostLimits},
+        spec::{CapabilitySet, Controllers, HostLimits, SecurityModules},
     },
     sandbox::{self, Sandboxes},
     shims::Shims,
@@ -73,6 +73,7 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
     let events = Events::default();
     let sandboxes = Sandboxes::new(sandbox::Parts {
         layout: layout.clone(),
+        cgroups: cgroups.clone(),
         shims: shims.clone(),
         handlers: handlers.clone(),
         boot_id: boot_id.clone(),
@@ -84,7 +85,7 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
         shims: shims.clone(),
         handlers: handlers.clone(),
         snapshots,
-        host: host_limits(cgroups.is_v2()).context("our own limits cannot be read")?,
+        host: host_limits(&cgroups, config.pids_limit).context("our own limits cannot be read")?,
         events: events.clone(),
     });
     let identity = Identity {
@@ -109,12 +110,16 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
 }
 
 /// What this process may give away.
-fn host_limits(cgroup_v2: bool) -> io::Result<HostLimits> {
+fn host_limits(cgroups: &Cgroups, pids_limit: u32) -> io::Result<HostLimits> {
     let status = fs::read_to_string("/proc/self/status")?;
     let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
     let mask = bounding.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
     let capabilities =
         CapabilitySet(mask.ok_or_else(|| io::Error::other("/proc/self/status has no CapBnd"))?);
+    let missing = capabilities.missing();
+    if !missing.is_empty() {
+        tracing::info!(missing = missing.join(" "), "capabilities that no container can be given");
+    }
     let own = fs::read_to_string("/proc/self/oom_score_adj")?.trim().parse().unwrap_or(0);
     let least_oom_score_adj = if capabilities.has(CAP_SYS_RESOURCE) { -1000 } else { own };
     if least_oom_score_adj > -1000 {
@@ -123,5 +128,17 @@ fn host_limits(cgroup_v2: bool) -> io::Result<HostLimits> {
             "no CAP_SYS_RESOURCE: lower oom_score_adj values are raised"
         );
     }
-    Ok(HostLimits { capabilities, least_oom_score_adj, cgroup_v2 })
+    let apparmor = fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
+    let controllers = Controllers { hugetlb: cgroups.has_controller("hugetlb"), swap: cgroups.limits_swap() };
+    Ok(HostLimits {
+        capabilities,
+        least_oom_score_adj,
+        cgroup_v2: cgroups.is_v2(),
+        modules: SecurityModules {
+            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+            apparmor: apparmor.trim() == "Y",
+        },
+        controllers,
+        pids_limit,
+    })
 }

@@ -84,6 +84,23 @@ impl Cgroups {
         self.driver
     }
 
+    /// Whether a controller is there for runtimes to use; the hybrid's v2 tree is none of theirs.
+    pub fn has_controller(&self, name: &str) -> bool {
+        if self.v2 {
+            let all = fs::read_to_string(Path::new(ROOT).join("cgroup.controllers")).unwrap_or_default();
+            return all.split_whitespace().any(|controller| controller == name);
+        }
+        Path::new(ROOT).join(name).join("cgroup.procs").exists()
+    }
+
+    /// Whether swap can be limited: v1 has the file where the kernel counts swap; v2 wherever there is memory.
+    pub fn limits_swap(&self) -> bool {
+        if self.v2 {
+            return self.has_controller("memory") && Path::new("/proc/swaps").exists();
+        }
+        Path::new(ROOT).join("memory/memory.memsw.limit_in_bytes").exists()
+    }
+
     /// The parent of a pod that names none.
     pub fn default_parent(&self) -> String {
         match self.driver {
@@ -198,6 +215,17 @@ impl Cgroups {
             return kill_v2(&Path::new(ROOT).join(relative));
         }
         kill_v1(&Path::new(ROOT).join("freezer").join(relative))
+    }
+
+    /// Whether this process is one of the container's.
+    pub fn holds(&self, parent: &str, id: &ContainerId, pid: i32) -> bool {
+        let folder = self.killing_folder(&self.relative(parent, id));
+        tree(&folder).iter().any(|folder| members(folder).contains(&pid))
+    }
+
+    /// The folder by which processes are found and killed.
+    fn killing_folder(&self, relative: &Path) -> PathBuf {
+        Path::new(ROOT).join(if self.v2 { "" } else { "freezer" }).join(relative)
     }
 
     /// Whether a process of the container is left.

@@ -104,6 +104,11 @@ impl Layout {
         self.sandbox_state(id).join("uts")
     }
 
+    /// Pin of the pod's PID namespace, where it has one.
+    pub fn pid_pin(&self, id: &SandboxId) -> PathBuf {
+        self.sandbox_state(id).join("pid")
+    }
+
     /// Pin of the pod's network namespace, where CNI plugins and `ip netns` look.
     pub fn net_pin(&self, id: &SandboxId) -> PathBuf {
         self.netns_dir.join(format!("{}-{id}", self.instance))
@@ -129,7 +134,17 @@ impl Layout {
         self.container(id).join("resources.json")
     }
 
-    /// There: the container was made whole.
+    /// Folders of the image's volumes, of this container's own.
+    pub fn volumes(&self, id: &ContainerId) -> PathBuf {
+        self.container(id).join("volumes")
+    }
+
+    /// Pin of another container's PID namespace that this one is to join.
+    pub fn target_pin(&self, id: &ContainerId) -> PathBuf {
+        self.bundle(id).join("pid")
+    }
+
+    /// There: the container was made whole; in it, who its first process is.
     pub fn container_created(&self, id: &ContainerId) -> PathBuf {
         self.container(id).join("created")
     }

@@ -101,6 +101,21 @@ pub const PATH_MAX: usize = 4096;
 /// Most mounts, environment entries or arguments of one container.
 pub const LIST_MAX: usize = 65_536;
 
+/// Largest /etc/passwd and /etc/group read from an image, in bytes: those of large sites are some hundred KiB.
+pub const ACCOUNTS_MAX: u64 = 10 << 20;
+
+/// Largest seccomp profile read from the host, in bytes: a long one is some ten KiB.
+pub const SECCOMP_PROFILE_MAX: u64 = 1 << 20;
+
+/// Most device nodes of one container: a host with many disks has some hundred.
+pub const DEVICES_MAX: usize = 4096;
+
+/// Most volumes that an image may declare.
+pub const VOLUMES_MAX: usize = 256;
+
+/// How long the end of a pod's init process may take after SIGKILL: it has nothing to finish.
+pub const INIT_LEAVES: Duration = Duration::from_secs(5);
+
 /// How long the pin program may take to make a pod's namespaces.
 pub const PIN: Duration = Duration::from_secs(20);
 

@@ -134,13 +134,14 @@ fn what_is_not_supported_yet_is_refused_by_name() {
                 as fn(&mut v1::LinuxContainerConfig),
             "privileged",
         ),
-        (
-            |l| l.security_context.get_or_insert_default().run_as_username = "www".to_owned(),
-            "run_as_username",
-        ),
+        (|l| l.security_context.get_or_insert_default().run_as_username = "www".to_owned(), "www"),
         (
             |l| l.resources.get_or_insert_default().hugepage_limits = vec![v1::HugepageLimit::default()],
             "hugepage",
+        ),
+        (
+            |l| l.resources.get_or_insert_default().unified = [("a/b".to_owned(), "1".to_owned())].into(),
+            "unified",
         ),
     ] {
         let mut config = ask::container("c", DEMO, &[]);

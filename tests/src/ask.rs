@@ -18,9 +18,20 @@ pub fn pod(name: &str, logs: &Path) -> v1::PodSandboxConfig {
         hostname: name.to_owned(),
         log_directory: logs.join(name).to_string_lossy().into_owned(),
         labels: [("io.kubernetes.pod.name".to_owned(), name.to_owned())].into(),
-        linux: Some(v1::LinuxPodSandboxConfig::default()),
+        linux: Some(v1::LinuxPodSandboxConfig {
+            security_context: Some(v1::LinuxSandboxSecurityContext {
+                namespace_options: Some(namespaces()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
         ..Default::default()
     }
+}
+
+/// What the kubelet asks for by default: one network and IPC namespace a pod, one PID namespace a container.
+pub fn namespaces() -> v1::NamespaceOption {
+    v1::NamespaceOption { pid: v1::NamespaceMode::Container as i32, ..Default::default() }
 }
 
 /// A container of this name that runs the demo program with these arguments; its log is `NAME.log`.

@@ -10,7 +10,7 @@ use std::{
 use super::{CgroupDriver, Config, ConfigError, LogTarget, RuntimeConfig, RuntimeKind, Settings};
 
 /// Every key that is no part of `[runtimes]`.
-pub(super) const SCALARS: [&str; 11] = [
+pub(super) const SCALARS: [&str; 12] = [
     "root",
     "state",
     "socket",
@@ -22,6 +22,7 @@ pub(super) const SCALARS: [&str; 11] = [
     "shim_cgroup",
     "netns_dir",
     "default_runtime",
+    "pids_limit",
 ];
 
 const DEFAULT_ROOT: &str = "/var/lib/taffrail";
@@ -62,6 +63,7 @@ pub(super) fn check(settings: &mut Settings) -> Result<Config, ConfigError> {
     settings.set_default("shim_cgroup", shims);
     settings.set_default("netns_dir", "/run/netns");
     settings.set_default("default_runtime", "runc");
+    settings.set_default("pids_limit", "0");
     let runtimes = runtimes(settings, &state)?;
     let default_runtime = text(settings, "default_runtime");
     if !runtimes.contains_key(&default_runtime) {
@@ -85,6 +87,7 @@ pub(super) fn check(settings: &mut Settings) -> Result<Config, ConfigError> {
         )?,
         shim_cgroup: absolute(settings, "shim_cgroup")?.to_string_lossy().into_owned(),
         netns_dir: absolute(settings, "netns_dir")?,
+        pids_limit: number(settings, "pids_limit")?,
         root,
         state,
         instance,
@@ -99,6 +102,12 @@ fn text(settings: &Settings, key: &str) -> String {
 
 fn bad(settings: &Settings, key: &str, message: impl Into<String>) -> ConfigError {
     ConfigError::Bad { at: settings.place(key), message: message.into() }
+}
+
+fn number(settings: &Settings, key: &str) -> Result<u32, ConfigError> {
+    let value = text(settings, key);
+    let good = value.parse::<u32>().ok().filter(|number| i32::try_from(*number).is_ok());
+    good.ok_or_else(|| bad(settings, key, format!("{value:?} must be a whole number, 0 to {}", i32::MAX)))
 }
 
 fn absolute(settings: &Settings, key: &str) -> Result<PathBuf, ConfigError> {

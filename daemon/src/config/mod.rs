@@ -77,6 +77,8 @@ pub struct Config {
     pub netns_dir: PathBuf,
     /// Name of the runtime for sandboxes that ask for none.
     pub default_runtime: String,
+    /// Most processes of one container; 0: no limit of our own, the kubelet's for the pod counts.
+    pub pids_limit: u32,
     /// The runtimes by the names that RuntimeClass handlers use.
     pub runtimes: BTreeMap<String, RuntimeConfig>,
 }

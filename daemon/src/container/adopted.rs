@@ -4,7 +4,7 @@
 
 use protocol::{exit_record::ExitRecord, shim};
 
-use super::{Resources, View, create::CreateWork, lifecycle::State};
+use super::{View, create::CreateWork, lifecycle::State};
 use crate::shims::ShimLink;
 
 /// How an owner begins.
@@ -28,8 +28,7 @@ pub enum Adopted {
 
 impl Adopted {
     /// The container as it shows before anything happens.
-    pub(super) fn view(&self, resources: Resources) -> View {
-        let mut view = View::new(resources);
+    pub(super) fn view(&self, mut view: View) -> View {
         match self {
             Self::New(_) => view.visible = false,
             Self::HalfMade => (view.state, view.visible) = (State::Reclaiming, false),

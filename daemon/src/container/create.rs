@@ -6,14 +6,15 @@ use std::{io, sync::Arc};
 
 use protocol::ids::{ContainerId, SandboxId};
 
-use super::{ContainerError, ContainerFacts, Parts, ending::Ending, lifecycle::Event};
+use super::{
+    ContainerError, ContainerFacts, Parts, Target, User, ending::Ending, lifecycle::Event, prepare::prepare,
+};
 use crate::{
-    cgroups::Cgroups,
     image::{Image, ImagePin},
     layout::Layout,
     oci::{
         bundle,
-        spec::{ImageDefaults, PodFiles, SpecError, SpecInputs, generate},
+        spec::{Found, ImageDefaults, PodFiles, SpecError, SpecInputs, generate},
     },
     sandbox::{Lease, SandboxFacts},
     steps::step,
@@ -32,6 +33,8 @@ pub struct NewContainer {
     pub image: Arc<Image>,
     /// What the image says about how it is run.
     pub defaults: ImageDefaults,
+    /// The container whose processes it is to see.
+    pub target: Option<Target>,
     /// The image stays.
     pub pin: ImagePin,
     /// The sandbox stays.
@@ -44,20 +47,21 @@ pub struct CreateWork {
     sandbox: Arc<SandboxFacts>,
     image: Arc<Image>,
     defaults: ImageDefaults,
+    target: Option<Target>,
     pin: ImagePin,
     lease: Lease,
 }
 
 impl NewContainer {
     pub(super) fn split(self) -> (ContainerFacts, CreateWork) {
-        let Self { facts, sandbox, image, defaults, pin, lease } = self;
-        (facts, CreateWork { sandbox, image, defaults, pin, lease })
+        let Self { facts, sandbox, image, defaults, target, pin, lease } = self;
+        (facts, CreateWork { sandbox, image, defaults, target, pin, lease })
     }
 }
 
 pub(super) async fn create(facts: Arc<ContainerFacts>, parts: Arc<Parts>, work: CreateWork) -> Ending {
     match make(&facts, &parts, work).await {
-        Ok(()) => Ending::of(Event::CreateDone),
+        Ok(user) => Ending::created(user),
         Err(error) => Ending::failed(Event::CreateFailed, error),
     }
 }
@@ -66,9 +70,8 @@ async fn make(
     facts: &Arc<ContainerFacts>,
     parts: &Arc<Parts>,
     work: CreateWork,
-) -> Result<(), ContainerError> {
+) -> Result<User, ContainerError> {
     let id = ContainerId::parse(&facts.id).map_err(|e| ContainerError::step(&facts.id, "id", e))?;
-    let spec = spec(facts, &work, &parts.layout, parts, &id)?;
     let failed = |step: &'static str| move |e: String| ContainerError::step(&facts.id, step, e);
     let disk_step = |name: &'static str, work: Box<dyn FnOnce() -> Result<(), String> + Send>| async move {
         step(name, blocking(Pool::Disk, work)).await.map_err(failed(name))
@@ -87,15 +90,23 @@ async fn make(
         };
         disk_step("container.rootfs", Box::new(mount)).await?;
     }
-    {
-        let (parts, id) = (parts.clone(), id.clone());
-        let write = move || bundle::write_spec(&parts.layout.bundle(&id), &spec).map_err(text);
-        disk_step("container.spec", Box::new(write)).await?;
-    }
+    let CreateWork { sandbox, defaults, target, pin, lease, .. } = work;
+    let user = {
+        let (facts, parts, id) = (facts.clone(), parts.clone(), id.clone());
+        let write = move || {
+            let found = prepare(&facts, &sandbox, target.as_ref(), &parts, &id)?;
+            let spec = spec(&facts, &sandbox, &defaults, &found, &parts, &id)?;
+            bundle::write_spec(&parts.layout.bundle(&id), &spec)
+                .map_err(|e| ContainerError::step(&facts.id, "container.spec", e))?;
+            Ok::<_, ContainerError>(found.user)
+        };
+        step("container.spec", blocking(Pool::Disk, write)).await?
+    };
     let created = parts.layout.container_created(&id);
-    disk_step("container.created", Box::new(move || store::replace(&created, b"").map_err(text))).await?;
-    drop((work.pin, work.lease));
-    Ok(())
+    let mark = serde_json::to_vec(&user).map_err(|e| failed("container.created")(e.to_string()))?;
+    disk_step("container.created", Box::new(move || store::replace(&created, &mark).map_err(text))).await?;
+    drop((pin, lease));
+    Ok(user)
 }
 
 fn text(error: io::Error) -> String {
@@ -110,28 +121,31 @@ fn remember(facts: &ContainerFacts, layout: &Layout, id: &ContainerId) -> io::Re
 
 fn spec(
     facts: &ContainerFacts,
-    work: &CreateWork,
-    layout: &Layout,
+    sandbox: &SandboxFacts,
+    image: &ImageDefaults,
+    found: &Found,
     parts: &Parts,
     id: &ContainerId,
 ) -> Result<serde_json::Value, SpecError> {
-    let Ok(sandbox) = SandboxId::parse(&facts.sandbox_id) else { return Err(SpecError::NoCommand) };
-    let cgroups: &Cgroups = &parts.cgroups;
+    let layout = &parts.layout;
+    let Ok(pod) = SandboxId::parse(&facts.sandbox_id) else { return Err(SpecError::NoCommand) };
     generate(&SpecInputs {
         container: facts,
-        sandbox: &work.sandbox,
-        image: &work.defaults,
+        sandbox,
+        image,
         files: PodFiles {
-            hosts: &layout.hosts(&sandbox),
-            hostname: &layout.hostname(&sandbox),
-            resolv_conf: &layout.resolv_conf(&sandbox),
-            shm: &layout.shm(&sandbox),
-            net: &layout.net_pin(&sandbox),
-            ipc: &layout.ipc_pin(&sandbox),
-            uts: &layout.uts_pin(&sandbox),
+            hosts: &layout.hosts(&pod),
+            hostname: &layout.hostname(&pod),
+            resolv_conf: &layout.resolv_conf(&pod),
+            shm: &layout.shm(&pod),
+            net: &layout.net_pin(&pod),
+            ipc: &layout.ipc_pin(&pod),
+            uts: &layout.uts_pin(&pod),
+            pid: &layout.pid_pin(&pod),
         },
         rootfs: &layout.rootfs(id),
-        cgroups_path: &cgroups.spec_path(&facts.cgroup_parent, id),
+        cgroups_path: &parts.cgroups.spec_path(&facts.cgroup_parent, id),
         host: &parts.host,
+        found,
     })
 }

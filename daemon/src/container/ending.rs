@@ -4,7 +4,7 @@
 
 use protocol::{exit_record::ExitRecord, shim};
 
-use super::{ContainerError, Resources, lifecycle::Event};
+use super::{ContainerError, Resources, User, lifecycle::Event};
 use crate::shims::ShimLink;
 
 /// The end of a procedure.
@@ -15,11 +15,16 @@ pub(super) struct Ending {
     pub(super) exit: Option<ExitRecord>,
     pub(super) running: Option<(ShimLink, i64, i32)>,
     pub(super) updated: Option<Result<Resources, ContainerError>>,
+    pub(super) user: Option<User>,
 }
 
 impl Ending {
     pub(super) fn of(event: Event) -> Self {
         Self { event: Some(event), ..Self::default() }
+    }
+
+    pub(super) fn created(user: User) -> Self {
+        Self { event: Some(Event::CreateDone), user: Some(user), ..Self::default() }
     }
 
     pub(super) fn nothing() -> Self {

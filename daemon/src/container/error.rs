@@ -2,6 +2,7 @@
 //!
 //! Never: a gRPC code; that is `cri::error`'s.
 
+use super::user::UserError;
 use crate::{ids::Ambiguous, oci::UnknownHandler, oci::spec::SpecError};
 
 /// Why something with a container failed.
@@ -19,6 +20,49 @@ pub enum ContainerError {
     /// The wish cannot be fulfilled.
     #[error(transparent)]
     Spec(#[from] SpecError),
+    /// The image has no such user.
+    #[error("user: {0}")]
+    User(#[from] UserError),
+    /// A mount's path on the host.
+    #[error("config.mounts.host_path {path}: {why}")]
+    Source {
+        /// The path.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// A device of the host.
+    #[error("config.devices.host_path {path}: {why}")]
+    Device {
+        /// The path.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// A volume of the image.
+    #[error("the image's volume {path}: {why}")]
+    Volume {
+        /// The path.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// The image's root file system.
+    #[error(
+        "the image's /{name} is a symbolic link: what hides parts of it from the container could be led astray"
+    )]
+    LinkedRoot {
+        /// The name.
+        name: &'static str,
+    },
+    /// The container whose processes were to be seen.
+    #[error("namespace_options.target_id {target}: {why}")]
+    Target {
+        /// What was asked for.
+        target: String,
+        /// Why.
+        why: String,
+    },
     /// A signal nobody knows.
     #[error("{0:?} is no signal")]
     UnknownSignal(String),

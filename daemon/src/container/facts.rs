@@ -6,8 +6,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sandbox::Sharing;
-
 /// Version of the facts' form. A reader refuses a higher one.
 pub const FACTS_VERSION: u32 = 1;
 
@@ -39,10 +37,27 @@ pub struct Mount {
     pub container_path: String,
     /// Absolute path on the host, as given.
     pub host_path: String,
-    /// Without writing.
+    /// Without writing; what is mounted below it keeps its own flags.
     pub readonly: bool,
+    /// Without writing, with all that is mounted below it.
+    #[serde(default)]
+    pub recursive_read_only: bool,
+    /// An SELinux label was asked for; it means nothing where SELinux is off.
+    #[serde(default)]
+    pub selinux_relabel: bool,
     /// How mounts travel.
     pub propagation: Propagation,
+}
+
+/// A device of the host that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Absolute path inside.
+    pub container_path: String,
+    /// Absolute path on the host: a device, a link to one, or a folder of them.
+    pub host_path: String,
+    /// Letters of `rwm`: read, write, make.
+    pub permissions: String,
 }
 
 /// Limits; zero or empty: none.
@@ -64,6 +79,52 @@ pub struct Resources {
     pub cpuset_cpus: String,
     /// List of memory nodes.
     pub cpuset_mems: String,
+    /// Bytes by page size (`2MB`).
+    #[serde(default)]
+    pub hugepages: BTreeMap<String, u64>,
+    /// Files of the unified hierarchy and what is written to them, after all else.
+    #[serde(default)]
+    pub unified: BTreeMap<String, String>,
+}
+
+/// Which of the image's groups a process has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GroupsPolicy {
+    /// Those of its user in the image's /etc/group, and those asked for.
+    #[default]
+    Merge,
+    /// Those asked for only.
+    Strict,
+}
+
+/// Which system calls a container may make.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Seccomp {
+    /// All.
+    #[default]
+    Unconfined,
+    /// Those of our own profile.
+    RuntimeDefault,
+    /// Those of the profile in this file of the host.
+    Localhost(String),
+}
+
+/// Whose PID namespace a container is in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PidMode {
+    /// Nothing was said: as its pod has it.
+    Inherit,
+    /// The pod's; where the pod is on the host's, the host's.
+    Pod,
+    /// Its own.
+    Container,
+    /// The host's.
+    Node,
+    /// That of another container of the pod.
+    Target(String),
 }
 
 impl Resources {
@@ -90,8 +151,15 @@ impl Resources {
             oom_score_adj: number(asked.oom_score_adj, self.oom_score_adj),
             cpuset_cpus: text(&asked.cpuset_cpus, &self.cpuset_cpus),
             cpuset_mems: text(&asked.cpuset_mems, &self.cpuset_mems),
+            hugepages: over(&self.hugepages, &asked.hugepages),
+            unified: over(&self.unified, &asked.unified),
         }
     }
+}
+
+/// The old entries with the new ones over them.
+fn over<V: Clone>(old: &BTreeMap<String, V>, new: &BTreeMap<String, V>) -> BTreeMap<String, V> {
+    old.iter().chain(new).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// Who the process is and what it may do.
@@ -99,14 +167,26 @@ impl Resources {
 pub struct Security {
     /// User that was asked for; `None`: the image's.
     pub run_as_user: Option<u32>,
+    /// User that was asked for by name; empty: none was.
+    #[serde(default)]
+    pub run_as_username: String,
     /// Group that was asked for; `None`: the image's, else 0.
     pub run_as_group: Option<u32>,
     /// Further groups.
     pub supplemental_groups: Vec<u32>,
+    /// Which of the image's groups come with them.
+    #[serde(default)]
+    pub groups_policy: GroupsPolicy,
     /// Capabilities to add to the default ones, without `CAP_`; `ALL` is a name too.
     pub add_capabilities: Vec<String>,
     /// Capabilities to drop.
     pub drop_capabilities: Vec<String>,
+    /// Capabilities that a program without file capabilities keeps too.
+    #[serde(default)]
+    pub ambient_capabilities: Vec<String>,
+    /// Nothing is kept from it: all capabilities, all devices, no profile, no hidden path.
+    #[serde(default)]
+    pub privileged: bool,
     /// The root file system cannot be written.
     pub readonly_rootfs: bool,
     /// No process inside can gain privileges by executing a file.
@@ -115,8 +195,11 @@ pub struct Security {
     pub masked_paths: Vec<String>,
     /// Paths it cannot write.
     pub readonly_paths: Vec<String>,
-    /// The PID namespace: its own or the host's.
-    pub pid: Sharing,
+    /// The system calls it may make.
+    #[serde(default)]
+    pub seccomp: Seccomp,
+    /// The PID namespace.
+    pub pid: PidMode,
 }
 
 /// What a container is to be, as checked from the request.
@@ -138,6 +221,9 @@ pub struct ContainerConfig {
     pub envs: Vec<(String, String)>,
     /// Bind mounts.
     pub mounts: Vec<Mount>,
+    /// Devices of the host.
+    #[serde(default)]
+    pub devices: Vec<Device>,
     /// Labels, for the kubelet.
     pub labels: BTreeMap<String, String>,
     /// Annotations, for the kubelet.
@@ -158,15 +244,17 @@ pub struct ContainerConfig {
     pub stop_signal: Option<String>,
 }
 
-/// The user of the first process, resolved.
+/// The user of the first process, resolved in the image's files. It stands in the mark of being made whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// User id.
     pub uid: u32,
     /// Group id.
     pub gid: u32,
-    /// Further groups.
-    pub additional_gids: Vec<u32>,
+    /// All groups, the first one too, sorted.
+    pub groups: Vec<u32>,
+    /// Its home folder, where the image names one.
+    pub home: Option<String>,
 }
 
 /// A container on disk.
@@ -192,8 +280,15 @@ pub struct ContainerFacts {
     pub image_name: String,
     /// Absolute path of the log; empty: none.
     pub log_path: String,
-    /// The first process's user.
-    pub user: User,
+    /// It is in a PID namespace that others share: its first process's end does not end the rest.
+    #[serde(default)]
+    pub shares_pids: bool,
+    /// The image's own wish for a user: `user[:group]`, names or numbers; may be empty.
+    #[serde(default)]
+    pub image_user: String,
+    /// Folders that the image declares as volumes.
+    #[serde(default)]
+    pub image_volumes: Vec<String>,
     /// Signal number that asks it to stop.
     pub stop_signal: u8,
     /// Nanoseconds since the epoch.

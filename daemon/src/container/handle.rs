@@ -29,12 +29,12 @@ impl Container {
     pub(super) fn spawn(
         facts: ContainerFacts,
         adopted: Adopted,
-        resources: Resources,
+        view: View,
         parts: Arc<Parts>,
         registry: Containers,
     ) -> Self {
         let facts = Arc::new(facts);
-        let (publish, view) = watch::channel(adopted.view(resources));
+        let (publish, view) = watch::channel(adopted.view(view));
         let inbox = Owner::spawn(facts.clone(), adopted, parts, registry, publish);
         let execs = Arc::new(Semaphore::new(limits::EXECS_PER_CONTAINER));
         Self { facts, inbox, view, execs }

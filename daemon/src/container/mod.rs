@@ -2,8 +2,10 @@
 //!
 //! Owns: one workload, from its facts to its reclaim. Never: the sandbox's own state; it holds a lease.
 
+mod accounts;
 mod adopted;
 mod create;
+mod devices;
 mod ending;
 mod error;
 mod exec_sync;
@@ -14,14 +16,19 @@ pub mod lifecycle;
 mod lost;
 mod oom_score;
 mod owner;
+mod prepare;
 mod reclaim;
 mod registry;
 mod runtime_command;
 mod signals;
+mod sources;
 mod start;
+mod target;
 mod update;
 mod updates;
+mod user;
 mod view;
+mod volumes;
 mod watch;
 
 use std::sync::Arc;
@@ -31,13 +38,15 @@ pub use create::NewContainer;
 pub use error::ContainerError;
 pub use exec_sync::{ExecEnd, exec_sync};
 pub use facts::{
-    ContainerConfig, ContainerFacts, ContainerName, FACTS_VERSION, Mount, Propagation, Resources, Security,
-    User,
+    ContainerConfig, ContainerFacts, ContainerName, Device, FACTS_VERSION, GroupsPolicy, Mount, PidMode,
+    Propagation, Resources, Seccomp, Security, User,
 };
 pub use handle::Container;
 pub use lost::record_lost;
 pub use registry::Containers;
 pub use signals::signal_number;
+pub use target::Target;
+pub use user::UserError;
 pub use view::View;
 
 use crate::{

@@ -157,6 +157,9 @@ impl Owner {
         if let Some(record) = ending.exit {
             self.exited(record);
         }
+        if let Some(user) = ending.user {
+            self.view.user = Arc::new(user);
+        }
         if let Some((link, started_at, init_pid)) = ending.running {
             self.view.link = Some(link.clone());
             (self.view.started_at, self.view.init_pid) = (started_at, init_pid);

@@ -13,7 +13,7 @@ use crate::{
     shims::{ShimLink, dismiss_by_force},
     steps::step,
     store,
-    sys::lock,
+    sys::{self, lock},
     tasks::{Pool, blocking, limited},
 };
 
@@ -91,6 +91,7 @@ fn dismantle(
     let io = |result: std::io::Result<()>| result.map_err(|e| e.to_string());
     note("cgroups", io(parts.cgroups.kill(&facts.cgroup_parent, id)));
     note("cgroups", io(parts.cgroups.remove(&facts.cgroup_parent, id)));
+    note("pin of a PID namespace", io(sys::mounts::unmount(&layout.target_pin(id))));
     let released = parts.snapshots.release(id.as_str(), &layout.rootfs(id));
     let mounted = released.is_err();
     note("root file system", released.map_err(|e| e.to_string()));
@@ -99,6 +100,8 @@ fn dismantle(
         note("bundle", io(store::remove_dir(&layout.bundle(id))));
     }
     note("run directory", io(store::remove_dir(Path::new(layout.run_dir(id).path()))));
+    // Before the facts: they may be large, and what is left of them must be found again.
+    note("volumes", io(store::remove_dir(&layout.volumes(id))));
     if errors.is_empty() {
         errors.extend(store::remove_dir(&layout.container(id)).err().map(|e| format!("facts: {e}")));
     }

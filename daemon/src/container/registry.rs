@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    Adopted, Container, ContainerError, ContainerFacts, ContainerName, NewContainer, Parts, Resources, View,
-    lifecycle::State,
+    Adopted, Container, ContainerError, ContainerFacts, ContainerName, NewContainer, Parts, Resources, User,
+    View, lifecycle::State,
 };
 use crate::ids;
 
@@ -80,21 +80,15 @@ impl Containers {
             });
         }
         let (facts, work) = new.split();
-        let resources = facts.config.resources.clone();
-        Ok(self.insert(&mut maps, facts, Adopted::New(work), resources))
+        let view = View::new(facts.config.resources.clone(), User::default());
+        Ok(self.insert(&mut maps, facts, Adopted::New(work), view))
     }
 
-    fn insert(
-        &self,
-        maps: &mut Maps,
-        facts: ContainerFacts,
-        adopted: Adopted,
-        resources: Resources,
-    ) -> Container {
+    fn insert(&self, maps: &mut Maps, facts: ContainerFacts, adopted: Adopted, view: View) -> Container {
         let (id, key) = (facts.id.clone(), key(&facts));
         // What is only there to be reclaimed has no name any more: a retry makes its own.
         let named = !matches!(adopted, Adopted::HalfMade);
-        let container = Container::spawn(facts, adopted, resources, self.parts.clone(), self.clone());
+        let container = Container::spawn(facts, adopted, view, self.parts.clone(), self.clone());
         if named {
             maps.by_name.insert(key, id.clone());
         }
@@ -102,10 +96,16 @@ impl Containers {
         container
     }
 
-    /// Takes in a container found on disk at start, with the limits that count.
-    pub fn adopt(&self, facts: ContainerFacts, adopted: Adopted, resources: Resources) -> Container {
+    /// Takes in a container found on disk at start, with the limits that count and its user.
+    pub fn adopt(
+        &self,
+        facts: ContainerFacts,
+        adopted: Adopted,
+        resources: Resources,
+        user: User,
+    ) -> Container {
         let mut maps = self.maps();
-        self.insert(&mut maps, facts, adopted, resources)
+        self.insert(&mut maps, facts, adopted, View::new(resources, user))
     }
 
     /// Lets the name be used again; what is half-made goes on being reclaimed by its id.

@@ -13,7 +13,6 @@ use protocol::{
 use super::{ContainerError, ContainerFacts, Parts, Resources, ending::Ending, lifecycle::Event, lost};
 use crate::{
     oci::bundle,
-    sandbox::Sharing,
     shims::{LinkError, ShimLink},
     steps::step,
     store,
@@ -48,7 +47,7 @@ async fn launch(
         let updated = (*resources != facts.config.resources).then_some(resources);
         let prepare = move || {
             if let Some(resources) = updated {
-                bundle::write_limits(&parts.layout.bundle(&id), &resources)?;
+                bundle::write_limits(&parts.layout.bundle(&id), &resources, &parts.host)?;
             }
             store::make_dir(parts.layout.run_dir(&id).path())?;
             if let Some(folder) = std::path::Path::new(&log).parent().filter(|_| !log.is_empty()) {
@@ -166,7 +165,7 @@ fn request(facts: &ContainerFacts, parts: &Parts, id: &ContainerId) -> Result<La
     request.terminal = config.tty;
     request.stdin = config.stdin;
     request.stdin_once = config.stdin_once;
-    request.kill_leftovers = config.security.pid == Sharing::Node;
+    request.kill_leftovers = facts.shares_pids;
     request.cgroups = Some(parts.cgroups.for_shim(&facts.cgroup_parent, id)).into();
     Ok(request)
 }

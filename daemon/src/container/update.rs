@@ -102,7 +102,7 @@ async fn apply(
     let run_dir = parts.layout.run_dir(id);
     let file = run_dir.path().join("update.json");
     {
-        let (file, limits) = (file.clone(), spec::limits(resources));
+        let (file, limits) = (file.clone(), spec::limits(resources, &parts.host));
         let write = move || store::replace_json(&file, &limits);
         blocking(Pool::Disk, write).await.map_err(|e| format!("the runtime's file of limits: {e}"))?;
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use protocol::exit_record::ExitRecord;
 
-use super::{facts::Resources, lifecycle::State};
+use super::{Resources, User, lifecycle::State};
 use crate::shims::ShimLink;
 
 /// A container as it is now.
@@ -20,6 +20,8 @@ pub struct View {
     pub started_at: i64,
     /// Its init process's id, to show; 0: none.
     pub init_pid: i32,
+    /// Who its first process is; root's numbers until it is made.
+    pub user: Arc<User>,
     /// Its shim.
     pub link: Option<ShimLink>,
     /// How it ended.
@@ -30,12 +32,13 @@ pub struct View {
 
 impl View {
     /// Of one that is being made.
-    pub(super) fn new(resources: Resources) -> Self {
+    pub(super) fn new(resources: Resources, user: User) -> Self {
         Self {
             state: State::Creating,
             visible: true,
             started_at: 0,
             init_pid: 0,
+            user: Arc::new(user),
             link: None,
             exit: None,
             resources: Arc::new(resources),

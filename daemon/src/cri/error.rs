@@ -29,6 +29,12 @@ pub(super) fn container(error: ContainerError) -> Status {
         ContainerError::Ambiguous(_)
         | ContainerError::Handler(_)
         | ContainerError::Spec(_)
+        | ContainerError::User(_)
+        | ContainerError::Source { .. }
+        | ContainerError::Device { .. }
+        | ContainerError::Volume { .. }
+        | ContainerError::LinkedRoot { .. }
+        | ContainerError::Target { .. }
         | ContainerError::UnknownSignal(_) => Code::InvalidArgument,
         ContainerError::NameTaken { .. } => Code::AlreadyExists,
         ContainerError::State { .. } | ContainerError::Refused { .. } => Code::FailedPrecondition,

@@ -44,13 +44,9 @@ impl v1::runtime_service_server::RuntimeService for RuntimeService {
         &self,
         request: Request<v1::RunPodSandboxRequest>,
     ) -> Result<Response<v1::RunPodSandboxResponse>, Status> {
-        calls::run_pod_sandbox::handle(
-            &self.sandboxes,
-            &self.containers.parts().cgroups,
-            request.into_inner(),
-        )
-        .await
-        .map(Response::new)
+        calls::run_pod_sandbox::handle(&self.sandboxes, self.containers.parts(), request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn stop_pod_sandbox(

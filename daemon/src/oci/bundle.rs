@@ -6,7 +6,7 @@ use std::{io, path::Path};
 
 use serde_json::Value;
 
-use super::spec;
+use super::spec::{self, HostLimits};
 use crate::{container::Resources, store};
 
 /// Makes the folder and the mount point.
@@ -16,11 +16,11 @@ pub fn make(bundle: &Path, rootfs: &Path) -> io::Result<()> {
 }
 
 /// Puts other limits into a config.json that is there.
-pub fn write_limits(bundle: &Path, resources: &Resources) -> io::Result<()> {
+pub fn write_limits(bundle: &Path, resources: &Resources, host: &HostLimits) -> io::Result<()> {
     let path = bundle.join("config.json");
     let mut spec: Value =
         store::read_json(&path)?.ok_or_else(|| io::Error::other(format!("{} is gone", path.display())))?;
-    spec::set_limits(&mut spec, resources);
+    spec::set_limits(&mut spec, resources, host);
     write_spec(bundle, &spec)
 }
 

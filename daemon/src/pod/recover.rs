@@ -13,7 +13,7 @@ use protocol::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    container::{self, Adopted, ContainerFacts, Containers, Resources, record_lost},
+    container::{self, Adopted, ContainerFacts, Containers, Resources, User, record_lost},
     layout::Layout,
     sandbox::{self, SandboxFacts, Sandboxes, lifecycle::State},
     shims::{Condition, inspect, read_exit_record},
@@ -70,7 +70,7 @@ pub async fn recover(
                 });
             tracing::debug!(%id, ?adopted, "container found");
             let resources = resources(&layout, &id, &facts);
-            containers.adopt(ContainerFacts::clone(&facts), adopted, resources);
+            containers.adopt(ContainerFacts::clone(&facts), adopted, resources, user(&layout, &id));
             Ok::<_, io::Error>(())
         }));
     }
@@ -183,6 +183,12 @@ async fn condition(
         Condition::Lost if !exists(&run_dir.status()) => Adopted::Created,
         Condition::Lost => return lost(facts, containers.parts(), "its shim was killed").await,
     })
+}
+
+/// Who a container's first process is, as its mark says. A mark that says nothing was made by an older daemon.
+fn user(layout: &Layout, id: &ContainerId) -> User {
+    let mark = store::read(&layout.container_created(id)).ok().flatten().unwrap_or_default();
+    serde_json::from_slice(&mark).unwrap_or_default()
 }
 
 fn exists(path: &Path) -> bool {

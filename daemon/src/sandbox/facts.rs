@@ -70,12 +70,15 @@ pub struct SandboxConfig {
     pub dns: Option<Dns>,
     /// The network namespace: the pod's or the host's.
     pub network: Sharing,
-    /// The PID namespace: each container's or the host's.
+    /// The PID namespace: the pod's, each container's or the host's.
     pub pid: Sharing,
     /// The IPC namespace: the pod's or the host's.
     pub ipc: Sharing,
     /// Parent of the containers' cgroups; empty: the daemon's default.
     pub cgroup_parent: String,
+    /// Its containers may be privileged.
+    #[serde(default)]
+    pub privileged: bool,
 }
 
 /// A sandbox on disk.

@@ -18,13 +18,15 @@ pub use facts::{Dns, FACTS_VERSION, SandboxConfig, SandboxFacts, SandboxName, Sh
 pub use owner::{Lease, Sandbox};
 pub use registry::Sandboxes;
 
-use crate::{events::Events, layout::Layout, oci::Handlers, shims::Shims};
+use crate::{cgroups::Cgroups, events::Events, layout::Layout, oci::Handlers, shims::Shims};
 
 /// What sandboxes are made of.
 #[derive(Debug)]
 pub struct Parts {
     /// Where everything is.
     pub layout: Layout,
+    /// Where the init process of a pod is counted.
+    pub cgroups: Cgroups,
     /// For the pin program.
     pub shims: Arc<Shims>,
     /// To refuse an unknown handler.

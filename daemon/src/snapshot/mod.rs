@@ -22,7 +22,11 @@ mod writable;
 use std::{
     error::Error,
     fmt::Debug,
-    os::fd::BorrowedFd,
+    fs, io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::PermissionsExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -30,6 +34,9 @@ pub use chain_id::ChainId;
 pub use error::SnapshotError;
 pub use overlay::Overlay;
 pub use plain_copy::PlainCopy;
+
+/// Mode of a folder that nobody gave one.
+const FOLDER_MODE: u32 = 0o755;
 
 /// What the one who fills a layer may answer when it cannot.
 pub type FillError = Box<dyn Error + Send + Sync>;
@@ -41,6 +48,16 @@ pub struct Fresh<'a> {
     pub folder: BorrowedFd<'a>,
     /// Folders of the layers below, nearest first: where the attributes of an unnamed parent are looked up.
     pub below: Vec<PathBuf>,
+}
+
+/// Copies a folder of a mounted root file system into `target`, an empty folder. No link is followed.
+pub fn copy_folder(from: &OwnedFd, target: &Path) -> io::Result<()> {
+    stack_copy::copy_one(from.as_fd(), target)
+}
+
+/// Gives a folder the permissions that one made inside a container would have.
+pub fn open_to_all(folder: &Path) -> io::Result<()> {
+    fs::set_permissions(folder, fs::Permissions::from_mode(FOLDER_MODE))
 }
 
 /// Keeps layers and makes root file systems of them.

@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     ffi::OsStr,
     io::{self, Read, Write},
-    os::unix::ffi::OsStrExt,
+    os::{fd::BorrowedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
 };
 
@@ -22,6 +22,12 @@ pub(super) fn copy(layers: &[PathBuf], target: &Path) -> io::Result<()> {
         LayerCopy { from: Beneath::open(layer)?, to: &mut to, links: HashMap::new() }.run()?;
     }
     Ok(())
+}
+
+/// Copies one folder, as it is seen through its descriptor, into `target`, an empty folder.
+pub(super) fn copy_one(from: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
+    let mut to = Beneath::open(target)?;
+    LayerCopy { from: Beneath::new(from)?, to: &mut to, links: HashMap::new() }.run()
 }
 
 struct LayerCopy<'a> {

@@ -7,5 +7,6 @@ pub mod lock;
 pub mod mounts;
 pub mod netns;
 pub mod pidfd;
+pub mod rootfs;
 pub mod tree_usage;
 pub mod unpack;

@@ -16,6 +16,11 @@ pub fn shm(target: &Path, bytes: u64) -> io::Result<()> {
     mount(Some("shm"), target, Some("tmpfs"), flags, Some(options.as_str())).map_err(io::Error::from)
 }
 
+/// Binds one file or folder at another place.
+pub fn bind(source: &Path, target: &Path) -> io::Result<()> {
+    mount(Some(source), target, None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(io::Error::from)
+}
+
 /// Takes down every mount at this place, busy or not. Finds none, or no such place: fine.
 pub fn unmount(target: &Path) -> io::Result<()> {
     loop {

@@ -3,16 +3,14 @@
 //!
 //! Never: a process.
 
-use std::path::Path;
-
 use cri_api::v1;
 use tonic::Status;
 
 use crate::{
     clock::now_nanos,
     container::{
-        ContainerConfig, ContainerError, ContainerFacts, Containers, FACTS_VERSION, NewContainer,
-        signal_number,
+        ContainerConfig, ContainerError, ContainerFacts, Containers, FACTS_VERSION, NewContainer, PidMode,
+        Target, signal_number,
     },
     cri::{
         convert::{container_config, required},
@@ -20,9 +18,8 @@ use crate::{
     },
     ids::new_id,
     image::{Image, Images},
-    oci::spec::{ImageDefaults, user},
+    oci::spec::{self, ImageDefaults, PidPlace},
     sandbox::{Sandbox, Sandboxes},
-    tasks::{Pool, blocking},
 };
 
 /// The signal that asks a container to stop where nobody names one.
@@ -35,7 +32,7 @@ pub(in crate::cri) async fn handle(
     request: v1::CreateContainerRequest,
 ) -> Result<v1::CreateContainerResponse, Status> {
     let wanted = required(&request.pod_sandbox_id, "pod_sandbox_id")?;
-    let config = container_config(request.config.as_ref())?;
+    let config = container_config(request.config.as_ref(), &containers.parts().host)?;
     let sandbox = sandboxes.get(&wanted).map_err(error::sandbox)?;
     let lease = sandbox.lease().await.map_err(error::sandbox)?;
     let not_there = || {
@@ -46,14 +43,14 @@ pub(in crate::cri) async fn handle(
     let pin = images.pin(&image.id).ok_or_else(not_there)?;
     let defaults = defaults(&image);
     let facts = facts(&sandbox, config, &image, &defaults, containers).map_err(error::container)?;
-    // Off the executor: a path of the host may be on a file system that hangs.
-    let paths: Vec<String> = facts.config.mounts.iter().map(|mount| mount.host_path.clone()).collect();
-    let missing =
-        blocking(Pool::Disk, move || paths.into_iter().find(|path| !Path::new(path).exists())).await;
-    if let Some(path) = missing {
-        return Err(error::invalid(format!("config.mounts.host_path {path} is not there: make it first")));
-    }
-    let new = NewContainer { facts, sandbox: sandbox.facts.clone(), image, defaults, pin, lease };
+    spec::check(&facts, &sandbox.facts).map_err(|e| error::container(e.into()))?;
+    let target = match &facts.config.security.pid {
+        PidMode::Target(wanted) => {
+            Some(Target::find(containers, &facts.sandbox_id, wanted).map_err(error::container)?)
+        }
+        PidMode::Inherit | PidMode::Pod | PidMode::Container | PidMode::Node => None,
+    };
+    let new = NewContainer { facts, sandbox: sandbox.facts.clone(), image, defaults, target, pin, lease };
     let container = containers.create(new).await.map_err(error::container)?;
     Ok(v1::CreateContainerResponse { container_id: container.facts.id.clone() })
 }
@@ -103,7 +100,9 @@ fn facts(
         image_ref: image.repo_digests.first().unwrap_or(&image.id).clone(),
         image_name: image_name(&config, image),
         log_path,
-        user: user(&config.security, &defaults.user)?,
+        shares_pids: PidPlace::of(&config.security.pid, pod.pid)?.outlives_init(),
+        image_user: defaults.user.clone(),
+        image_volumes: image.config.config().as_ref().and_then(|c| c.volumes().clone()).unwrap_or_default(),
         stop_signal,
         created_at: now_nanos(),
         config,

@@ -6,18 +6,18 @@ use cri_api::v1;
 use tonic::Status;
 
 use crate::{
-    cgroups::Cgroups,
+    container::Parts,
     cri::{convert::sandbox_config, error},
     sandbox::Sandboxes,
 };
 
 pub(in crate::cri) async fn handle(
     sandboxes: &Sandboxes,
-    cgroups: &Cgroups,
+    parts: &Parts,
     request: v1::RunPodSandboxRequest,
 ) -> Result<v1::RunPodSandboxResponse, Status> {
-    let mut config = sandbox_config(request.config.as_ref(), &request.runtime_handler)?;
-    config.cgroup_parent = cgroups.check_parent(&config.cgroup_parent).map_err(error::invalid)?;
+    let mut config = sandbox_config(request.config.as_ref(), &request.runtime_handler, parts.host.modules)?;
+    config.cgroup_parent = parts.cgroups.check_parent(&config.cgroup_parent).map_err(error::invalid)?;
     let sandbox = sandboxes.run(config).await.map_err(error::sandbox)?;
     Ok(v1::RunPodSandboxResponse { pod_sandbox_id: sandbox.facts.id.clone() })
 }

@@ -18,7 +18,7 @@ pub(in crate::cri) async fn handle(
     request: v1::UpdateContainerResourcesRequest,
 ) -> Result<v1::UpdateContainerResourcesResponse, Status> {
     let wanted = required(&request.container_id, "container_id")?;
-    let asked = resources(&request.linux.unwrap_or_default())?;
+    let asked = resources(&request.linux.unwrap_or_default(), containers.parts().host.cgroup_v2)?;
     let container = containers.get(&wanted).map_err(error::container)?;
     container.update(asked).await.map_err(error::container)?;
     Ok(v1::UpdateContainerResourcesResponse {})

@@ -84,7 +84,9 @@ pub(super) fn relative(value: &str, field: &str) -> Result<String, Status> {
 
 /// A user or group id.
 pub(super) fn id(value: i64, field: &str) -> Result<u32, Status> {
-    u32::try_from(value).map_err(|_| invalid(format!("{field} {value} is no user or group id")))
+    // The highest number means "leave it as it is" to the kernel.
+    let id = u32::try_from(value).ok().filter(|id| *id != u32::MAX);
+    id.ok_or_else(|| invalid(format!("{field} {value} is no user or group id")))
 }
 
 /// Labels or annotations, sorted, and bounded all together.

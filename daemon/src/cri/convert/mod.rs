@@ -4,12 +4,15 @@
 
 mod checks;
 mod container;
+mod resources;
 mod sandbox;
+mod security;
 mod stats;
 mod status;
 
 pub(super) use checks::{fits_labels, required};
-pub(super) use container::{container_config, resources};
+pub(super) use container::container_config;
+pub(super) use resources::resources;
 pub(super) use sandbox::sandbox_config;
 pub(super) use stats::{container_stats, pod_sandbox_stats};
 pub(super) use status::{

@@ -5,9 +5,13 @@
 use cri_api::v1;
 use tonic::Status;
 
-use super::checks::{absolute, labels, list, name, required, unsupported, word};
+use super::{
+    checks::{absolute, labels, list, name, required, unsupported, word},
+    security::{selinux, users},
+};
 use crate::{
     cri::error::invalid,
+    oci::spec::SecurityModules,
     sandbox::{Dns, SandboxConfig, SandboxName, Sharing},
 };
 
@@ -18,12 +22,13 @@ const HOSTNAME_MAX: usize = 64;
 pub(in crate::cri) fn sandbox_config(
     config: Option<&v1::PodSandboxConfig>,
     handler: &str,
+    modules: SecurityModules,
 ) -> Result<SandboxConfig, Status> {
     let config = config.ok_or_else(|| invalid("config is missing"))?;
     let metadata = config.metadata.as_ref().ok_or_else(|| invalid("config.metadata is missing"))?;
     let linux = config.linux.clone().unwrap_or_default();
     let security = linux.security_context.clone().unwrap_or_default();
-    refuse(&linux, &security)?;
+    refuse(&linux, &security, modules)?;
     let namespaces = security.namespace_options.as_ref();
     let network = namespace(namespaces.map(|n| n.network), "network", &[Sharing::Pod, Sharing::Node])?;
     let host_ports = config.port_mappings.iter().any(|port| port.host_port > 0);
@@ -43,25 +48,30 @@ pub(in crate::cri) fn sandbox_config(
         handler: name(handler, "runtime_handler")?,
         dns: config.dns_config.as_ref().map(dns).transpose()?,
         network,
-        pid: pid(namespaces)?,
+        pid: match namespaces {
+            None => Sharing::Container,
+            Some(options) => namespace(Some(options.pid), "pid", &[Sharing::Container, Sharing::Node])?,
+        },
         ipc,
         cgroup_parent: cgroup_parent(&linux.cgroup_parent)?,
+        privileged: security.privileged,
     })
 }
 
 fn refuse(
     linux: &v1::LinuxPodSandboxConfig,
     security: &v1::LinuxSandboxSecurityContext,
+    modules: SecurityModules,
 ) -> Result<(), Status> {
     let context = "config.linux.security_context";
     unsupported(!linux.sysctls.is_empty(), "config.linux.sysctls")?;
-    unsupported(security.privileged, &format!("{context}.privileged"))?;
-    let selinux = security.selinux_options.as_ref().is_some_and(|o| *o != v1::SeLinuxOption::default());
-    unsupported(selinux, &format!("{context}.selinux_options"))?;
-    let users = security.namespace_options.as_ref().and_then(|n| n.userns_options.as_ref());
-    let own_users = users.is_some_and(|users| users.mode != v1::NamespaceMode::Node as i32);
-    unsupported(own_users, &format!("{context}.namespace_options.userns_options"))
-    // Users, groups, profiles of the sandbox are about its own process; there is none.
+    selinux(security.selinux_options.as_ref(), modules)?;
+    if security.run_as_group.is_some() && security.run_as_user.is_none() {
+        return Err(invalid(format!("{context}.run_as_group needs run_as_user beside it")));
+    }
+    users(security.namespace_options.as_ref(), context)
+    // Users, groups and profiles of the sandbox are about a process of its own. The only one there ever is holds a
+    // shared PID namespace: it has no rights and no files, which is less than any of them could ask for.
 }
 
 fn hostname(value: &str) -> Result<String, Status> {
@@ -103,14 +113,6 @@ fn namespace(mode: Option<i32>, what: &str, allowed: &[Sharing]) -> Result<Shari
         Ok(asked)
     } else {
         Err(invalid(format!("namespace_options.{what}: mode {asked:?} is not supported yet")))
-    }
-}
-
-/// The PID namespace. Where nothing is said each container has its own, as the kubelet wants by default.
-pub(super) fn pid(options: Option<&v1::NamespaceOption>) -> Result<Sharing, Status> {
-    match options {
-        None => Ok(Sharing::Container),
-        Some(options) => namespace(Some(options.pid), "pid", &[Sharing::Container, Sharing::Node]),
     }
 }
 

@@ -8,7 +8,7 @@ use cri_api::v1;
 use protocol::exit_record::{ExitRecord, ExitStatus};
 
 use crate::{
-    container::{Container, ContainerFacts, Propagation, Resources, View, lifecycle::State},
+    container::{Container, ContainerFacts, Propagation, Resources, User, View, lifecycle::State},
     image::Image,
     oci::exit_code_of,
     sandbox::{Sandbox, SandboxFacts, SandboxName, Sharing, lifecycle::State as SandboxState},
@@ -162,7 +162,7 @@ pub(in crate::cri) fn container_status(container: &Container, view: &View) -> v1
         mounts: config.mounts.iter().map(mount).collect(),
         log_path: facts.log_path.clone(),
         resources: Some(resources(&view.resources)),
-        user: Some(user(facts)),
+        user: Some(user(&view.user)),
         stop_signal: v1::Signal::from_str_name(&signal).unwrap_or(v1::Signal::RuntimeDefault) as i32,
     }
 }
@@ -191,6 +191,8 @@ fn mount(mount: &crate::container::Mount) -> v1::Mount {
         container_path: mount.container_path.clone(),
         host_path: mount.host_path.clone(),
         readonly: mount.readonly,
+        recursive_read_only: mount.recursive_read_only,
+        selinux_relabel: mount.selinux_relabel,
         propagation: propagation as i32,
         ..v1::Mount::default()
     }
@@ -206,19 +208,21 @@ fn resources(asked: &Resources) -> v1::ContainerResources {
         oom_score_adj: asked.oom_score_adj,
         cpuset_cpus: asked.cpuset_cpus.clone(),
         cpuset_mems: asked.cpuset_mems.clone(),
-        ..v1::LinuxContainerResources::default()
+        hugepage_limits: asked.hugepages.iter().map(hugepage).collect(),
+        unified: map(&asked.unified),
     };
     v1::ContainerResources { linux: Some(linux), windows: None }
 }
 
-fn user(facts: &ContainerFacts) -> v1::ContainerUser {
-    let user = &facts.user;
-    let mut groups = vec![i64::from(user.gid)];
-    groups.extend(user.additional_gids.iter().filter(|gid| **gid != user.gid).map(|gid| i64::from(*gid)));
+fn hugepage((page_size, limit): (&String, &u64)) -> v1::HugepageLimit {
+    v1::HugepageLimit { page_size: page_size.clone(), limit: *limit }
+}
+
+fn user(user: &User) -> v1::ContainerUser {
     let linux = v1::LinuxContainerUser {
         uid: i64::from(user.uid),
         gid: i64::from(user.gid),
-        supplemental_groups: groups,
+        supplemental_groups: user.groups.iter().map(|gid| i64::from(*gid)).collect(),
     };
     v1::ContainerUser { linux: Some(linux) }
 }

@@ -1,4 +1,5 @@
-//! The spec's `mounts`: the file systems every container has, the pod's files, and the binds asked for.
+//! The spec's `mounts`: the file systems every container has, the pod's files, the image's volumes, and the binds
+//! asked for.
 //!
 //! Owns: their order; a deeper path comes after a shallower one. Never: checks a source on the host.
 
@@ -12,9 +13,8 @@ use crate::{
 
 pub(super) fn mounts(inputs: &SpecInputs<'_>) -> Vec<Value> {
     let asked = &inputs.container.config.mounts;
-    let is_asked = |path: &str| asked.iter().any(|mount| mount.container_path.trim_end_matches('/') == path);
+    let is_asked = |path: &str| asked.iter().any(|mount| plain(&mount.container_path) == path);
     let mut all = base(inputs);
-    all.retain(|mount| !mount["destination"].as_str().is_some_and(&is_asked));
     let readonly = if inputs.container.config.security.readonly_rootfs { "ro" } else { "rw" };
     let files = &inputs.files;
     for (path, source) in [
@@ -22,19 +22,33 @@ pub(super) fn mounts(inputs: &SpecInputs<'_>) -> Vec<Value> {
         ("/etc/hostname", files.hostname),
         ("/etc/resolv.conf", files.resolv_conf),
     ] {
-        if !is_asked(path) {
-            let options = ["rbind", "rprivate", readonly];
-            all.push(json!({ "destination": path, "type": "bind", "source": source, "options": options }));
-        }
+        let options = ["rbind", "rprivate", readonly];
+        all.push(json!({ "destination": path, "type": "bind", "source": source, "options": options }));
     }
+    // What was asked for stands in the place of what every container has.
+    all.retain(|mount| !mount["destination"].as_str().is_some_and(is_asked));
+    all.extend(inputs.found.volumes.iter().map(|(path, source)| {
+        json!({ "destination": path, "type": "bind", "source": source, "options": ["rbind", "rprivate", "rw"] })
+    }));
+    all.extend(asked.iter().map(bind));
     // A mount over /a must come before one over /a/b, in whatever order they were asked for.
-    let mut binds: Vec<&Mount> = asked.iter().collect();
-    binds.sort_by_key(|mount| mount.container_path.trim_end_matches('/').matches('/').count());
-    all.extend(binds.into_iter().map(bind));
+    all.sort_by_key(|mount| mount["destination"].as_str().map_or(0, depth));
     all
 }
 
+/// A path without doubled and trailing slashes, so that it can be compared.
+fn plain(path: &str) -> String {
+    let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
+    parts.map(|part| format!("/{part}")).collect()
+}
+
+fn depth(path: &str) -> usize {
+    plain(path).matches('/').count()
+}
+
 fn base(inputs: &SpecInputs<'_>) -> Vec<Value> {
+    // To change the kernel's settings is what a privileged container is for.
+    let sys = if inputs.container.config.security.privileged { "rw" } else { "ro" };
     let mut all = vec![
         json!({ "destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"] }),
         json!({ "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
@@ -44,9 +58,9 @@ fn base(inputs: &SpecInputs<'_>) -> Vec<Value> {
         json!({ "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
                 "options": ["nosuid", "noexec", "nodev"] }),
         json!({ "destination": "/sys", "type": "sysfs", "source": "sysfs",
-                "options": ["nosuid", "noexec", "nodev", "ro"] }),
+                "options": ["nosuid", "noexec", "nodev", sys] }),
         json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
-                "options": ["nosuid", "noexec", "nodev", "relatime", "ro"] }),
+                "options": ["nosuid", "noexec", "nodev", "relatime", sys] }),
     ];
     let shm = match inputs.sandbox.config.ipc {
         Sharing::Node => json!("/dev/shm"),
@@ -63,6 +77,22 @@ fn bind(mount: &Mount) -> Value {
         Propagation::HostToContainer => "rslave",
         Propagation::Bidirectional => "rshared",
     };
-    let options = ["rbind", propagation, if mount.readonly { "ro" } else { "rw" }];
-    json!({ "destination": mount.container_path, "type": "bind", "source": mount.host_path, "options": options })
+    let access = match (mount.readonly, mount.recursive_read_only) {
+        (true, true) => "rro",
+        (true, false) => "ro",
+        (false, _) => "rw",
+    };
+    let options = ["rbind", propagation, access];
+    json!({ "destination": plain(&mount.container_path), "type": "bind", "source": mount.host_path, "options": options })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{depth, plain};
+
+    #[test]
+    fn paths_are_compared_by_their_parts() {
+        assert_eq!(plain("//etc/./hosts/"), "/etc/hosts");
+        assert_eq!((depth("/"), depth("/a"), depth("/a//b/")), (0, 1, 2));
+    }
 }

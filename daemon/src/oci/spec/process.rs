@@ -1,35 +1,38 @@
 //! The spec's `process`: what is run, where, as whom, with what environment and rights.
 //!
-//! Never: looks into the image's files; users by name are refused until that is safe.
+//! Never: looks into the image's files; the user comes resolved.
 
 use serde_json::{Value, json};
 
-use super::{ImageDefaults, SpecError, SpecInputs, capabilities};
-use crate::container::{ContainerConfig, Security, User};
+use super::{ImageDefaults, SpecError, SpecInputs, capabilities::Granted};
+use crate::container::ContainerConfig;
 
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-pub(super) fn process(inputs: &SpecInputs<'_>) -> Result<Value, SpecError> {
+/// Home of a user that has none in the image.
+const DEFAULT_HOME: &str = "/";
+
+pub(super) fn process(inputs: &SpecInputs<'_>, capabilities: &Granted) -> Result<Value, SpecError> {
     let config = &inputs.container.config;
-    let capabilities = capabilities::of(&config.security, inputs.host.capabilities)?;
-    let user = &inputs.container.user;
+    let user = &inputs.found.user;
     let mut process = json!({
         "terminal": config.tty,
-        "user": { "uid": user.uid, "gid": user.gid, "additionalGids": user.additional_gids },
+        "user": { "uid": user.uid, "gid": user.gid, "additionalGids": user.groups },
         "args": args(config, inputs.image)?,
         "env": env(inputs),
         "cwd": working_dir(config, inputs.image),
         "capabilities": {
-            "bounding": capabilities,
-            "effective": capabilities,
-            "permitted": capabilities,
+            "bounding": capabilities.all,
+            "effective": capabilities.all,
+            "permitted": capabilities.all,
         },
         "noNewPrivileges": config.security.no_new_privs,
         // A host that refuses less than its own gets its own: the kubelet asks for -997 and worse.
         "oomScoreAdj": config.resources.oom_score_adj.max(inputs.host.least_oom_score_adj),
     });
-    if user.additional_gids.is_empty() {
-        process["user"].as_object_mut().map(|user| user.remove("additionalGids"));
+    if !capabilities.ambient.is_empty() {
+        process["capabilities"]["inheritable"] = json!(capabilities.ambient);
+        process["capabilities"]["ambient"] = json!(capabilities.ambient);
     }
     Ok(process)
 }
@@ -51,9 +54,9 @@ fn env(inputs: &SpecInputs<'_>) -> Vec<String> {
     if inputs.container.config.tty {
         all.push("TERM=xterm".to_owned());
     }
-    if !inputs.sandbox.config.hostname.is_empty() {
-        all.push(format!("HOSTNAME={}", inputs.sandbox.config.hostname));
-    }
+    all.push(format!("HOSTNAME={}", inputs.found.hostname));
+    // A program with another user than root must not look for its files in root's home.
+    all.push(format!("HOME={}", inputs.found.user.home.as_deref().unwrap_or(DEFAULT_HOME)));
     let given = inputs.container.config.envs.iter().map(|(name, value)| format!("{name}={value}"));
     for entry in inputs.image.env.iter().cloned().chain(given) {
         let name = entry.split('=').next().unwrap_or_default();
@@ -70,21 +73,4 @@ fn working_dir<'a>(config: &'a ContainerConfig, image: &'a ImageDefaults) -> &'a
         .into_iter()
         .find(|dir| !dir.is_empty())
         .unwrap_or("/")
-}
-
-/// The user of the first process: the request's, else the image's, else root. The group is the request's, the
-/// image's where its user is taken too, else 0.
-pub fn user(security: &Security, image_user: &str) -> Result<User, SpecError> {
-    let by_name = || SpecError::UserByName(image_user.to_owned());
-    let (image_uid, image_gid) = match image_user.split_once(':') {
-        Some((user, group)) => (user, group),
-        None => (image_user, ""),
-    };
-    let number = |text: &str| if text.is_empty() { Ok(0) } else { text.parse().map_err(|_| by_name()) };
-    let (uid, gid) = match (security.run_as_user, security.run_as_group) {
-        (Some(uid), gid) => (uid, gid.unwrap_or(0)),
-        (None, Some(gid)) => (number(image_uid)?, gid),
-        (None, None) => (number(image_uid)?, number(image_gid)?),
-    };
-    Ok(User { uid, gid, additional_gids: security.supplemental_groups.clone() })
 }

@@ -2,24 +2,35 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{CapabilitySet, HostLimits, ImageDefaults, PodFiles, SpecError, SpecInputs, generate, user};
+use super::{
+    CapabilitySet, Controllers, DeviceNode, Found, HostLimits, ImageDefaults, PodFiles, SecurityModules,
+    SpecError, SpecInputs, check as check_wish, generate,
+};
 use crate::{
-    container::{ContainerConfig, ContainerFacts, ContainerName, Mount, Propagation, Resources, Security},
+    container::{
+        ContainerConfig, ContainerFacts, ContainerName, GroupsPolicy, Mount, PidMode, Propagation, Resources,
+        Seccomp, Security, User,
+    },
     sandbox::{SandboxConfig, SandboxFacts, SandboxName, Sharing},
 };
 
-pub(super) fn security() -> Security {
+pub(crate) fn security() -> Security {
     Security {
         run_as_user: None,
+        run_as_username: String::new(),
         run_as_group: None,
         supplemental_groups: vec![],
+        groups_policy: GroupsPolicy::Merge,
         add_capabilities: vec![],
         drop_capabilities: vec![],
+        ambient_capabilities: vec![],
+        privileged: false,
         readonly_rootfs: false,
         no_new_privs: false,
         masked_paths: vec!["/proc/kcore".into()],
         readonly_paths: vec!["/proc/sys".into()],
-        pid: Sharing::Container,
+        seccomp: Seccomp::Unconfined,
+        pid: PidMode::Container,
     }
 }
 
@@ -37,6 +48,7 @@ fn container() -> ContainerFacts {
             working_dir: String::new(),
             envs: vec![],
             mounts: vec![],
+            devices: vec![],
             labels: [].into(),
             annotations: [].into(),
             log_path: "web.log".into(),
@@ -53,7 +65,9 @@ fn container() -> ContainerFacts {
         image_ref: "sha256:1".into(),
         image_name: "busybox".into(),
         log_path: "/log/web.log".into(),
-        user: Default::default(),
+        shares_pids: false,
+        image_user: String::new(),
+        image_volumes: vec![],
         stop_signal: 15,
         created_at: 1,
     }
@@ -80,6 +94,7 @@ fn sandbox() -> SandboxFacts {
             pid: Sharing::Container,
             ipc: Sharing::Pod,
             cgroup_parent: String::new(),
+            privileged: false,
         },
         created_at: 1,
         boot_id: "b".into(),
@@ -97,7 +112,32 @@ fn image() -> ImageDefaults {
     }
 }
 
+fn host() -> HostLimits {
+    HostLimits {
+        capabilities: CapabilitySet(0x1ff_feff_ffff),
+        least_oom_score_adj: 0,
+        cgroup_v2: false,
+        modules: SecurityModules::default(),
+        controllers: Controllers { hugetlb: true, swap: true },
+        pids_limit: 0,
+    }
+}
+
+fn found() -> Found {
+    let user = User { uid: 7, gid: 8, groups: vec![8], home: None };
+    Found { user, hostname: "pod".into(), ..Found::default() }
+}
+
 fn make(container: &ContainerFacts, sandbox: &SandboxFacts) -> Result<String, SpecError> {
+    make_with(container, sandbox, &host(), &found())
+}
+
+fn make_with(
+    container: &ContainerFacts,
+    sandbox: &SandboxFacts,
+    host: &HostLimits,
+    found: &Found,
+) -> Result<String, SpecError> {
     let p = Path::new;
     let spec = generate(&SpecInputs {
         container,
@@ -111,14 +151,12 @@ fn make(container: &ContainerFacts, sandbox: &SandboxFacts) -> Result<String, Sp
             net: p("/netns/s1"),
             ipc: p("/state/ipc"),
             uts: p("/state/uts"),
+            pid: p("/state/pid"),
         },
         rootfs: p("/state/rootfs"),
         cgroups_path: "/pods/c1",
-        host: &HostLimits {
-            capabilities: CapabilitySet(0x1ff_feff_ffff),
-            least_oom_score_adj: 0,
-            cgroup_v2: false,
-        },
+        host,
+        found,
     })?;
     Ok(format!("{spec:#}\n"))
 }
@@ -151,18 +189,24 @@ fn a_container_that_asks_for_much() {
             container_path: "/data/deep".into(),
             host_path: "/host/deep".into(),
             readonly: true,
+            recursive_read_only: false,
+            selinux_relabel: true,
             propagation: Propagation::HostToContainer,
         },
         Mount {
             container_path: "/data".into(),
             host_path: "/host/data".into(),
             readonly: false,
+            recursive_read_only: false,
+            selinux_relabel: true,
             propagation: Propagation::Private,
         },
         Mount {
             container_path: "/etc/hosts".into(),
             host_path: "/kubelet/hosts".into(),
             readonly: false,
+            recursive_read_only: false,
+            selinux_relabel: true,
             propagation: Propagation::Private,
         },
     ];
@@ -175,15 +219,29 @@ fn a_container_that_asks_for_much() {
         oom_score_adj: -997,
         cpuset_cpus: "0".into(),
         cpuset_mems: String::new(),
+        hugepages: [("2MB".to_owned(), 0)].into(),
+        unified: [].into(),
     };
-    container.user.additional_gids = vec![5, 6];
-    check("much.json", &make(&container, &sandbox()).unwrap());
+    let mut found = found();
+    found.user.groups = vec![5, 6, 8];
+    found.user.home = Some("/srv".into());
+    found.volumes = vec![("/data/volume".into(), "/root/volumes/0".into())];
+    found.devices = vec![DeviceNode {
+        path: "/dev/fuse".into(),
+        block: false,
+        numbers: (10, 229),
+        mode: 0o666,
+        owner: (0, 0),
+        access: "rw".into(),
+    }];
+    let host = HostLimits { pids_limit: 100, ..host() };
+    check("much.json", &make_with(&container, &sandbox(), &host, &found).unwrap());
 }
 
 #[test]
 fn a_pod_on_the_hosts_namespaces() {
     let (mut container, mut sandbox) = (container(), sandbox());
-    container.config.security.pid = Sharing::Node;
+    container.config.security.pid = PidMode::Node;
     sandbox.config.network = Sharing::Node;
     sandbox.config.ipc = Sharing::Node;
     sandbox.config.pid = Sharing::Node;
@@ -192,13 +250,35 @@ fn a_pod_on_the_hosts_namespaces() {
 }
 
 #[test]
-fn users_are_numbers_for_now() {
-    let mut wish = security();
-    assert_eq!(user(&wish, "").map(|u| (u.uid, u.gid)), Ok((0, 0)));
-    assert_eq!(user(&wish, "7:8").map(|u| (u.uid, u.gid)), Ok((7, 8)));
-    assert_eq!(user(&wish, "www"), Err(SpecError::UserByName("www".into())));
-    wish.run_as_user = Some(1);
-    assert_eq!(user(&wish, "www").map(|u| (u.uid, u.gid)), Ok((1, 0)));
-    wish.run_as_group = Some(2);
-    assert_eq!(user(&wish, "www").map(|u| (u.uid, u.gid)), Ok((1, 2)));
+fn a_confined_container_on_a_node_with_the_unified_hierarchy() {
+    let mut container = container();
+    container.config.security.seccomp = Seccomp::RuntimeDefault;
+    container.config.security.pid = PidMode::Pod;
+    container.config.resources.memory_limit = 64 << 20;
+    container.config.resources.unified =
+        [("memory.oom.group".to_owned(), "1".to_owned()), ("memory.swap.max".to_owned(), "0".to_owned())]
+            .into();
+    let mut sandbox = sandbox();
+    sandbox.config.pid = Sharing::Pod;
+    let host = HostLimits { cgroup_v2: true, ..host() };
+    check("confined.json", &make_with(&container, &sandbox, &host, &found()).unwrap());
+}
+
+#[test]
+fn a_privileged_container() {
+    let (mut container, mut sandbox) = (container(), sandbox());
+    container.config.security.privileged = true;
+    container.config.security.seccomp = Seccomp::RuntimeDefault;
+    assert_eq!(check_wish(&container, &sandbox), Err(SpecError::NotPrivileged));
+    sandbox.config.privileged = true;
+    check("privileged.json", &make(&container, &sandbox).unwrap());
+}
+
+#[test]
+fn a_shared_pid_namespace_needs_a_pod_that_has_one() {
+    let mut container = container();
+    container.config.security.pid = PidMode::Pod;
+    assert_eq!(check_wish(&container, &sandbox()), Err(SpecError::NoPodPids));
+    container.config.security.pid = PidMode::Inherit;
+    assert_eq!(check_wish(&container, &sandbox()), Ok(()));
 }
