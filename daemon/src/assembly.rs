@@ -12,7 +12,7 @@ use crate::{
     container::{self, Containers},
     cri::{ControlService, Identity, ImageService, RuntimeService, Services},
     events::Events,
-    image::Images,
+    image::{Images, Pulls, Registries},
     layout::Layout,
     oci::{
         Handlers,
@@ -88,6 +88,11 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
         host: host_limits(&cgroups, config.pids_limit).context("our own limits cannot be read")?,
         events: events.clone(),
     });
+    let registries = Registries {
+        configuration: config.registries_conf.clone(),
+        certificates: config.registries_certs_dir.clone(),
+    };
+    let pulls = Pulls::new(images.as_ref().clone(), registries);
     let identity = Identity {
         instance: config.instance.clone(),
         root: config.root.clone(),
@@ -96,15 +101,20 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
     let services = Services {
         runtime: RuntimeService {
             identity: identity.clone(),
-            handlers,
+            handlers: handlers.clone(),
             sandboxes: sandboxes.clone(),
             images: images.clone(),
             containers: containers.clone(),
             stats: Stats::default(),
             events: events.clone(),
         },
-        image: ImageService { images: images.clone(), layout: layout.clone() },
-        control: ControlService { identity, images, containers: containers.clone() },
+        image: ImageService {
+            images: images.clone(),
+            pulls: pulls.clone(),
+            handlers,
+            layout: layout.clone(),
+        },
+        control: ControlService { identity, images, pulls, containers: containers.clone() },
     };
     Ok(Assembly { services, layout, sandboxes, containers, shims, cgroups, boot_id })
 }

@@ -16,13 +16,16 @@ pub enum Pool {
     Disk,
     /// Commands of a runtime.
     Runtime,
-    /// Unpacking of images.
+    /// Imports of image files.
     Import,
+    /// Unpacking of layers that come from registries.
+    Unpack,
 }
 
 static DISK: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::DISK_POOL));
 static RUNTIME: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::RUNTIME_POOL));
 static IMPORT: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::IMPORT_POOL));
+static UNPACK: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::UNPACK_POOL));
 
 /// Starts a task that belongs to nobody who waits: it ends by itself.
 pub fn spawn<F>(name: &'static str, work: F) -> JoinHandle<F::Output>
@@ -60,6 +63,7 @@ fn slots(pool: Pool) -> &'static Semaphore {
         Pool::Disk => &DISK,
         Pool::Runtime => &RUNTIME,
         Pool::Import => &IMPORT,
+        Pool::Unpack => &UNPACK,
     }
 }
 

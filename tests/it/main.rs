@@ -31,6 +31,8 @@ mod lifecycle;
 #[allow(clippy::disallowed_methods, reason = "a test's tasks end with its executor")]
 mod parenthood;
 #[cfg(test)]
+mod pull;
+#[cfg(test)]
 mod shim_birth;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test's tasks end with its executor")]

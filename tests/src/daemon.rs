@@ -90,6 +90,8 @@ impl Daemon {
         let folder = tempfile::Builder::new().prefix("tt.").tempdir_in("/tmp").expect("/tmp can be written");
         let path = folder.path().to_owned();
         fs::create_dir(path.join("config.d")).expect("/tmp can be written");
+        // A test that wants rules or certificates for registries writes them here.
+        fs::File::create(path.join("registries.conf")).expect("/tmp can be written");
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let instance = format!("tt-{}", name.trim_start_matches("tt.").to_lowercase());
         let files = vec![path.join("root"), path.join("state"), path.join("netns")];
@@ -166,6 +168,8 @@ impl Daemon {
         let own = [
             format!("netns_dir={}", text(self.path("netns"))),
             format!("instance={}", self.places.instance),
+            format!("registries_conf={}", text(self.path("registries.conf"))),
+            format!("registries_certs_dir={}", text(self.path("certs.d"))),
             "log.target=stderr".to_owned(),
         ];
         for setting in own.iter().chain(&self.options.set) {

@@ -28,7 +28,7 @@ pub(super) enum Command {
     Config(ConfigArguments),
     /// Look at this host: kernel, cgroups, runtimes, overlay; what is missing, and the cure.
     Check(ConfigArguments),
-    /// Import, list and remove images.
+    /// Pull, import, list and remove images.
     Image(ImageArguments),
     /// Show the daemon and the shim of each container.
     Status(StatusArguments),
@@ -146,6 +146,20 @@ pub(super) struct ImageArguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ImageCommand {
+    /// Pull an image from its registry
+    Pull {
+        /// Its name, such as registry.example.com/path/name:tag
+        name: String,
+        /// Read `username:password` from standard input
+        #[arg(long, conflicts_with = "creds_file")]
+        creds_stdin: bool,
+        /// Read `username:password` from this file
+        #[arg(long, value_name = "FILE")]
+        creds_file: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Import an OCI layout (folder or tar) or a `docker save` tar
     Import {
         /// The file or folder

@@ -10,7 +10,7 @@ use std::{
 use super::{CgroupDriver, Config, ConfigError, LogTarget, RuntimeConfig, RuntimeKind, Settings};
 
 /// Every key that is no part of `[runtimes]`.
-pub(super) const SCALARS: [&str; 12] = [
+pub(super) const SCALARS: [&str; 14] = [
     "root",
     "state",
     "socket",
@@ -23,10 +23,14 @@ pub(super) const SCALARS: [&str; 12] = [
     "netns_dir",
     "default_runtime",
     "pids_limit",
+    "registries_conf",
+    "registries_certs_dir",
 ];
 
 const DEFAULT_ROOT: &str = "/var/lib/taffrail";
 const DEFAULT_STATE: &str = "/run/taffrail";
+const DEFAULT_REGISTRIES: &str = "/etc/containers/registries.conf";
+const DEFAULT_CERTIFICATES: &str = "/etc/containers/certs.d";
 const DEFAULT_INSTANCE: &str = "taffrail";
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
@@ -64,6 +68,8 @@ pub(super) fn check(settings: &mut Settings) -> Result<Config, ConfigError> {
     settings.set_default("netns_dir", "/run/netns");
     settings.set_default("default_runtime", "runc");
     settings.set_default("pids_limit", "0");
+    settings.set_default("registries_conf", DEFAULT_REGISTRIES);
+    settings.set_default("registries_certs_dir", DEFAULT_CERTIFICATES);
     let runtimes = runtimes(settings, &state)?;
     let default_runtime = text(settings, "default_runtime");
     if !runtimes.contains_key(&default_runtime) {
@@ -88,6 +94,8 @@ pub(super) fn check(settings: &mut Settings) -> Result<Config, ConfigError> {
         shim_cgroup: absolute(settings, "shim_cgroup")?.to_string_lossy().into_owned(),
         netns_dir: absolute(settings, "netns_dir")?,
         pids_limit: number(settings, "pids_limit")?,
+        registries_conf: registries(settings)?,
+        registries_certs_dir: absolute(settings, "registries_certs_dir")?,
         root,
         state,
         instance,
@@ -118,6 +126,15 @@ fn absolute(settings: &Settings, key: &str) -> Result<PathBuf, ConfigError> {
     } else {
         Err(bad(settings, key, format!("{} must be an absolute path without ..", path.display())))
     }
+}
+
+/// The usual file may be missing; one that somebody names may not.
+fn registries(settings: &Settings) -> Result<PathBuf, ConfigError> {
+    let file = absolute(settings, "registries_conf")?;
+    if file != Path::new(DEFAULT_REGISTRIES) && !file.is_file() {
+        return Err(bad(settings, "registries_conf", format!("{} is no file", file.display())));
+    }
+    Ok(file)
 }
 
 fn one_of<T: Copy>(settings: &Settings, key: &str, choices: &[(&str, T)]) -> Result<T, ConfigError> {

@@ -75,6 +75,10 @@ pub struct Config {
     pub shim_cgroup: String,
     /// Where network namespaces are pinned.
     pub netns_dir: PathBuf,
+    /// `registries.conf`; beside it, with `.d` behind the name, the folder of its drop-ins.
+    pub registries_conf: PathBuf,
+    /// Folder of certificates for registries, one folder for each host.
+    pub registries_certs_dir: PathBuf,
     /// Name of the runtime for sandboxes that ask for none.
     pub default_runtime: String,
     /// Most processes of one container; 0: no limit of our own, the kubelet's for the pod counts.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     container::Containers,
-    image::Images,
+    image::{Credentials, Image, Images, Progress, Pulls},
     tasks::{self, Pool, blocking},
 };
 
@@ -40,6 +40,8 @@ pub struct ControlService {
     pub identity: Identity,
     /// The images.
     pub images: Arc<Images>,
+    /// Where more come from.
+    pub pulls: Pulls,
     /// The containers.
     pub containers: Containers,
 }
@@ -47,6 +49,7 @@ pub struct ControlService {
 #[tonic::async_trait]
 impl wire::control_server::Control for ControlService {
     type ImportImageStream = ReceiverStream<Result<wire::ImportImageProgress, Status>>;
+    type PullImageStream = ReceiverStream<Result<wire::ImportImageProgress, Status>>;
 
     async fn status(
         &self,
@@ -73,35 +76,72 @@ impl wire::control_server::Control for ControlService {
         if !path.is_absolute() {
             return Err(invalid(format!("path {} is not absolute", path.display())));
         }
-        let (tell, told) = mpsc::channel(PROGRESS_QUEUE);
+        let (tell, progress) = mpsc::channel(PROGRESS_QUEUE);
         let images = self.images.clone();
         tasks::spawn("import", async move {
-            let progress = tell.clone();
+            let steps = tell.clone();
             let work = move || {
                 images.import(&path, &|step| {
-                    drop(progress.try_send(Ok(wire::ImportImageProgress {
-                        done_bytes: step.done_bytes,
-                        total_bytes: step.total_bytes,
-                        what: step.what.clone(),
-                        images: Vec::new(),
-                    })));
+                    drop(steps.try_send(Ok(told(step))));
                 })
             };
             let last = match blocking(Pool::Import, work).await {
-                Ok(imported) => Ok(wire::ImportImageProgress {
-                    images: imported
-                        .iter()
-                        .map(|i| wire::ImportedImage { id: i.id.clone(), repo_tags: i.repo_tags.clone() })
-                        .collect(),
-                    ..wire::ImportImageProgress::default()
-                }),
+                Ok(imported) => Ok(done(&imported)),
                 Err(error) => Err(image(&error)),
             };
             // A client that went away needs no answer; the import is done all the same.
             drop(tell.send(last).await);
         });
-        Ok(Response::new(ReceiverStream::new(told)))
+        Ok(Response::new(ReceiverStream::new(progress)))
     }
+
+    async fn pull_image(
+        &self,
+        request: Request<wire::PullImageRequest>,
+    ) -> Result<Response<Self::PullImageStream>, Status> {
+        let request = request.into_inner();
+        let credentials = match request.credentials.as_str() {
+            "" => Credentials::Anonymous,
+            pair => Credentials::from_pair(pair).map_err(|why| invalid(format!("the credentials: {why}")))?,
+        };
+        let mut pull = self.pulls.pull(&request.image, credentials).map_err(|e| image(&e))?;
+        let (tell, progress) = mpsc::channel(PROGRESS_QUEUE);
+        tasks::spawn("pull for the command line", async move {
+            let mut steps = pull.progress();
+            loop {
+                tokio::select! {
+                    biased;
+                    () = tell.closed() => return,
+                    ended = pull.image() => {
+                        let last = ended.map(|pulled| done(&[pulled])).map_err(|e| image(&e));
+                        // A client that went away needs no answer.
+                        drop(tell.send(last).await);
+                        return;
+                    }
+                    Ok(()) = steps.changed() => {
+                        let step = steps.borrow_and_update().clone();
+                        drop(tell.try_send(Ok(told(step))));
+                    }
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(progress)))
+    }
+}
+
+fn told(step: Progress) -> wire::ImportImageProgress {
+    wire::ImportImageProgress {
+        done_bytes: step.done_bytes,
+        total_bytes: step.total_bytes,
+        what: step.what,
+        images: Vec::new(),
+    }
+}
+
+fn done(images: &[Arc<Image>]) -> wire::ImportImageProgress {
+    let images =
+        images.iter().map(|i| wire::ImportedImage { id: i.id.clone(), repo_tags: i.repo_tags.clone() });
+    wire::ImportImageProgress { images: images.collect(), ..wire::ImportImageProgress::default() }
 }
 
 fn shim(facts: &crate::container::ContainerFacts, view: &crate::container::View) -> wire::ContainerShim {

@@ -5,7 +5,12 @@
 
 use tonic::{Code, Status};
 
-use crate::{container::ContainerError, image::ImageError, pod::PodError, sandbox::SandboxError};
+use crate::{
+    container::ContainerError,
+    image::{ImageError, RegistryError},
+    pod::PodError,
+    sandbox::SandboxError,
+};
 
 /// A wish that cannot be understood or fulfilled.
 pub(super) fn invalid(message: impl Into<String>) -> Status {
@@ -70,10 +75,30 @@ pub(super) fn image(error: &ImageError) -> Status {
         | ImageError::BadDigest { .. }
         | ImageError::WrongLength { .. }
         | ImageError::LayerCount { .. }
+        | ImageError::Name(_)
         | ImageError::Platform { .. }
         | ImageError::Layer { .. } => Code::InvalidArgument,
+        ImageError::Registry { source, .. } => return registry(error, source),
+        ImageError::Abandoned(_) => Code::Cancelled,
         ImageError::InUse { .. } => Code::FailedPrecondition,
         ImageError::Snapshot(_) | ImageError::Catalogue { .. } => Code::Internal,
+    };
+    Status::new(code, chain(error))
+}
+
+/// The kubelet looks for two beginnings of a pull's error, and finds them only where the code is UNKNOWN.
+fn registry(error: &ImageError, source: &RegistryError) -> Status {
+    let code = match source {
+        RegistryError::Unavailable { .. } => {
+            return Status::unknown(format!("RegistryUnavailable: {}", chain(error)));
+        }
+        RegistryError::NotFound { .. } => Code::NotFound,
+        RegistryError::Denied { status: 401, .. } => Code::Unauthenticated,
+        RegistryError::Denied { .. } | RegistryError::Blocked { .. } => Code::PermissionDenied,
+        RegistryError::Answer { .. } | RegistryError::WrongDigest { .. } | RegistryError::Redirect { .. } => {
+            Code::Unknown
+        }
+        RegistryError::Configuration { .. } | RegistryError::File { .. } => Code::FailedPrecondition,
     };
     Status::new(code, chain(error))
 }

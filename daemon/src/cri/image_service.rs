@@ -7,14 +7,22 @@ use std::sync::Arc;
 use cri_api::v1;
 use tonic::{Request, Response, Status};
 
-use super::calls;
-use crate::{image::Images, layout::Layout};
+use super::{calls, deadline::timeout};
+use crate::{
+    image::{Images, Pulls},
+    layout::Layout,
+    oci::Handlers,
+};
 
 /// Images.
 #[derive(Debug, Clone)]
 pub struct ImageService {
     /// The images.
     pub images: Arc<Images>,
+    /// Where more come from.
+    pub pulls: Pulls,
+    /// The runtimes, which a pull may name.
+    pub handlers: Handlers,
     /// Where they are.
     pub layout: Layout,
 }
@@ -49,9 +57,12 @@ impl v1::image_service_server::ImageService for ImageService {
 
     async fn pull_image(
         &self,
-        _: Request<v1::PullImageRequest>,
+        request: Request<v1::PullImageRequest>,
     ) -> Result<Response<v1::PullImageResponse>, Status> {
-        Err(calls::pull_image::handle())
+        let deadline = timeout(request.metadata());
+        calls::pull_image::handle(&self.pulls, &self.handlers, request.into_inner(), deadline)
+            .await
+            .map(Response::new)
     }
 
     async fn remove_image(

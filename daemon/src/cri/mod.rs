@@ -6,6 +6,7 @@
 mod calls;
 mod control_service;
 mod convert;
+mod deadline;
 mod error;
 mod image_service;
 mod looks;

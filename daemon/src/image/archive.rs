@@ -17,7 +17,6 @@ use crate::{
     image::{
         Digest, ImageError,
         blob::{Decoder, Hashing, Section},
-        digest::Hasher,
         limits::{ARCHIVE_FILES_MAX, ARCHIVE_LINKS, BUFFER, LAYER_MAX},
         tar_stream::{MemberKind, TarStream},
         unpack::UnpackError,
@@ -221,18 +220,5 @@ fn decompressed(file: File, scratch: &Path) -> Result<File, UnpackError> {
         }
         unnamed.write_all(&buffer[..length]).map_err(failed)?;
         offset += length as u64;
-    }
-}
-
-/// Reads a section to its end for its digest alone.
-pub(super) fn digest_of(mut section: Section) -> io::Result<Digest> {
-    let mut hasher = Hasher::default();
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        let length = section.read(&mut buffer)?;
-        if length == 0 {
-            return Ok(hasher.finish());
-        }
-        hasher.update(&buffer[..length]);
     }
 }

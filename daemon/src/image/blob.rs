@@ -139,15 +139,6 @@ impl<R: BufRead> Decoder<R> {
             _ => Self::Plain(source),
         })
     }
-
-    /// What is read from.
-    pub(super) fn into_inner(self) -> R {
-        match self {
-            Self::Plain(source) => source,
-            Self::Gzip(decoder) => decoder.into_inner(),
-            Self::Zstd(decoder) => decoder.finish(),
-        }
-    }
 }
 
 impl<R: BufRead> Read for Decoder<R> {

@@ -46,6 +46,7 @@ pub(super) struct Descriptor {
 pub(super) struct Platform {
     os: String,
     architecture: String,
+    variant: Option<String>,
 }
 
 /// An index or a manifest.
@@ -85,6 +86,30 @@ impl Descriptor {
     /// Whether it says that it is for this machine; `None`: it does not say.
     pub(super) fn fits(&self) -> Option<bool> {
         self.platform.as_ref().map(|p| p.os == "linux" && p.architecture == architecture())
+    }
+}
+
+/// The entry of an index for this machine: one that says so, else one that says nothing.
+pub(super) fn choose<'a>(name: &str, entries: &'a [Descriptor]) -> Result<&'a Descriptor, ImageError> {
+    let fitting = entries.iter().filter(|entry| entry.fits() == Some(true));
+    let best = fitting.min_by_key(|entry| entry.platform.as_ref().map_or(0, Platform::rank));
+    let chosen = best.or_else(|| entries.iter().find(|entry| entry.fits().is_none()));
+    let wanted = || format!("linux/{}", architecture());
+    chosen.ok_or_else(|| ImageError::Platform { name: name.to_owned(), wanted: wanted() })
+}
+
+impl Platform {
+    /// Among the variants of one architecture: the plainest first, since every machine of it runs that.
+    fn rank(&self) -> u32 {
+        let digits =
+            self.variant.as_deref().and_then(|variant| variant.strip_prefix('v')?.parse::<u32>().ok());
+        match (self.architecture.as_str(), self.variant.as_deref()) {
+            (_, None | Some("")) => 0,
+            // Every 64-bit ARM is v8; 32-bit ones we run on are v7.
+            ("arm64", Some("v8")) | ("arm", Some("v7")) => 1,
+            ("arm", _) => 100_u32.saturating_sub(digits.unwrap_or(0)),
+            _ => digits.unwrap_or(1000).saturating_add(1),
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 use std::{io, path::PathBuf};
 
 use crate::{
-    image::{Digest, unpack::UnpackError},
+    image::{Digest, RegistryError, unpack::UnpackError},
     snapshot::SnapshotError,
 };
 
@@ -129,6 +129,20 @@ pub enum ImageError {
         /// The entry and the reason.
         source: UnpackError,
     },
+    /// A name that is none.
+    #[error("{0:?} is no name of an image; one is like registry.example.com/path/name:tag")]
+    Name(String),
+    /// A registry did not give what was asked of it.
+    #[error("image {image} cannot be pulled")]
+    Registry {
+        /// The image's name.
+        image: String,
+        /// Why.
+        source: RegistryError,
+    },
+    /// Nobody waits for the pull any more.
+    #[error("the pull of image {0} was given up, since nobody waits for it")]
+    Abandoned(String),
     /// The layer store failed.
     #[error("the layer store failed")]
     Snapshot(#[from] SnapshotError),

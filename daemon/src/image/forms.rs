@@ -8,7 +8,7 @@ use crate::image::{
     Digest, ImageError, Reference,
     archive::{Archive, blob_name},
     candidate::{Candidate, LayerSource, text},
-    documents::{Descriptor, Document, architecture, docker_images},
+    documents::{Descriptor, Document, architecture, choose, docker_images},
     limits::{CONFIG_MAX, INDEX_DEPTH, MANIFEST_MAX, NAMES_MAX},
 };
 
@@ -70,14 +70,7 @@ fn resolve(archive: &Archive, descriptor: &Descriptor, depth: usize) -> Result<C
             let why = format!("lies below more than {INDEX_DEPTH} indexes");
             return Err(ImageError::Document { name, why });
         }
-        Document::Index(entries) => {
-            let best = entries.iter().find(|e| e.fits() == Some(true));
-            let chosen = best.or_else(|| entries.iter().find(|e| e.fits().is_none()));
-            let wanted = || format!("linux/{}", architecture());
-            let chosen =
-                chosen.ok_or_else(|| ImageError::Platform { name: name.clone(), wanted: wanted() })?;
-            resolve(archive, chosen, depth - 1)?
-        }
+        Document::Index(entries) => resolve(archive, choose(&name, &entries)?, depth - 1)?,
         Document::Manifest { config, layers } => {
             let config = archive.blob(&config.digest(&name)?, config.size, CONFIG_MAX)?;
             let source = |layer: &Descriptor| -> Result<LayerSource, ImageError> {

@@ -93,6 +93,12 @@ impl Images {
     }
 }
 
+impl Images {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
+
 impl Shared {
     pub(super) fn folder(&self) -> &Path {
         &self.folder

@@ -53,6 +53,18 @@ pub(super) const ZSTD_WINDOW_LOG: u32 = 27;
 /// Buffer for reading blobs and writing files, in bytes: large enough that system calls do not show.
 pub(super) const BUFFER: usize = 128 << 10;
 
+/// Layers that are pulled at a time, of all images together: enough to hide a registry's latency; each may need
+/// a zstd window of memory and a core.
+pub(super) const PULL_LAYERS: usize = 4;
+
+/// Pieces of a layer that wait for the unpacker, of some tens of KiB each: the network need not stop while the
+/// disk does.
+pub(super) const PULL_PIECES: usize = 64;
+
+/// How long a pull goes on when nobody waits for it: a kubelet that starts again, or whose deadline passed, asks
+/// again and joins it.
+pub(super) const PULL_LINGER: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// Between two reports of progress, in bytes.
 pub(super) const PROGRESS_STEP: u64 = 4 << 20;
 

@@ -1,7 +1,7 @@
 //! Images: importing, naming, listing and removing them.
 //!
 //! Everything in an image is hostile until its digest is verified, and its content is hostile for ever. An
-//! import reads the documents (`forms`, `documents`, `candidate`), unpacks layers that are not there yet
+//! import or a pull reads the documents (`forms`, `documents`, `candidate`), unpacks layers that are not there yet
 //! (`import`, `tar_stream`, `unpack`), and writes the catalogue's record last (`record`).
 //!
 //! On disk: `ROOT/images/<hex of the id>.json`, one per image. Owns: that folder. Never: mounts anything, runs
@@ -18,10 +18,13 @@ mod error;
 mod forms;
 mod images;
 mod import;
+mod layer;
 mod limits;
 mod pin;
+mod pull;
 mod record;
 mod reference;
+mod registry;
 mod tar_stream;
 #[cfg(test)]
 mod tests;
@@ -32,7 +35,9 @@ pub use error::ImageError;
 pub use images::Images;
 use oci_spec::image::ImageConfiguration;
 pub use pin::ImagePin;
+pub use pull::{Pull, Pulls};
 pub use reference::Reference;
+pub use registry::{Credentials, Registries, RegistryError};
 pub use unpack::UnpackError;
 
 use crate::snapshot::ChainId;
@@ -54,8 +59,8 @@ pub struct Image {
     pub layers: Vec<ChainId>,
 }
 
-/// How far an import is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How far an import or a pull is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Bytes of layers read so far.
     pub done_bytes: u64,

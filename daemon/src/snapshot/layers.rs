@@ -3,6 +3,7 @@
 //! Owns: `layers/` and `chains/`. Never: mounts anything, or knows what stands in a layer.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     fs,
     io::Read,
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     snapshot::{
-        ChainId, FillError, Fresh, SnapshotError,
+        Below, ChainId, FillError, Fresh, SnapshotError,
         limits::{LAYERS_MAX, RECORD_MAX},
     },
     steps, store,
@@ -107,19 +108,16 @@ impl Layers {
     pub(super) fn commit(
         &self,
         chain: &ChainId,
-        below: &[ChainId],
+        below: Below<'_>,
         fill: &mut dyn FnMut(&Fresh<'_>) -> Result<u64, FillError>,
     ) -> Result<(), SnapshotError> {
         if self.has(chain) {
             return Ok(());
         }
-        let mut below = self.folders(below)?;
-        below.reverse();
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let folder = self.layers.join(number.to_string());
         steps::reach("layer.folder");
-        let made =
-            make_layer_folder(&folder, below.first()).and_then(|dir| self.fill(chain, &dir, below, fill));
+        let made = make_layer_folder(&folder).and_then(|dir| self.fill(chain, &dir, below, fill));
         let recorded = made.and_then(|size| {
             steps::reach("layer.record");
             let layer = Layer { version: VERSION, folder: number, size };
@@ -149,12 +147,27 @@ impl Layers {
         &self,
         chain: &ChainId,
         dir: &fs::File,
-        below: Vec<PathBuf>,
+        below: Below<'_>,
         fill: &mut dyn FnMut(&Fresh<'_>) -> Result<u64, FillError>,
     ) -> Result<u64, SnapshotError> {
         use std::os::fd::AsFd;
-        let fresh = Fresh { folder: dir.as_fd(), below };
-        let size = fill(&fresh).map_err(|source| SnapshotError::Fill { chain: chain.clone(), source })?;
+        let failed = |source| SnapshotError::Fill { chain: chain.clone(), source };
+        let folders = || -> Result<Vec<PathBuf>, FillError> {
+            (below.ready)()?;
+            let mut folders = self.folders(below.layers)?;
+            folders.reverse();
+            Ok(folders)
+        };
+        let fresh = Fresh { folder: dir.as_fd(), below: &folders, root_is_dressed: Cell::new(false) };
+        let size = fill(&fresh).map_err(failed)?;
+        // Also a layer that needed nothing of them is not seen before they are.
+        let folders = folders().map_err(|source| match source.downcast::<SnapshotError>() {
+            Ok(ours) => *ours,
+            Err(source) => failed(source),
+        })?;
+        if let Some(nearest) = folders.first().filter(|_| !fresh.root_is_dressed.get()) {
+            copy_root(nearest, dir).map_err(SnapshotError::disk("copy the attributes of", nearest))?;
+        }
         steps::reach("layer.sync");
         let synced = Beneath::new(dir.as_fd()).and_then(|root| root.sync());
         synced.map_err(SnapshotError::disk("write to the disk", &self.layers))?;
@@ -189,17 +202,12 @@ impl Layers {
     }
 }
 
-/// Makes a layer's folder; its root looks like that of the layer below, or as a root usually does.
-fn make_layer_folder(folder: &Path, below: Option<&PathBuf>) -> Result<fs::File, SnapshotError> {
+/// Makes a layer's folder; its root looks as a root usually does.
+fn make_layer_folder(folder: &Path) -> Result<fs::File, SnapshotError> {
     store::make_dir(folder).map_err(SnapshotError::disk("make the folder", folder))?;
     let dir = fs::File::open(folder).map_err(SnapshotError::disk("open", folder))?;
-    match below {
-        Some(below) => {
-            copy_root(below, &dir).map_err(SnapshotError::disk("copy the attributes of", below))?
-        }
-        None => fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
-            .map_err(SnapshotError::disk("set the mode of", folder))?,
-    }
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+        .map_err(SnapshotError::disk("set the mode of", folder))?;
     Ok(dir)
 }
 

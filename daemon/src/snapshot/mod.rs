@@ -20,6 +20,7 @@ mod tests;
 mod writable;
 
 use std::{
+    cell::Cell,
     error::Error,
     fmt::Debug,
     fs, io,
@@ -41,13 +42,56 @@ const FOLDER_MODE: u32 = 0o755;
 /// What the one who fills a layer may answer when it cannot.
 pub type FillError = Box<dyn Error + Send + Sync>;
 
+/// The layers that a new one is put upon.
+#[derive(Clone, Copy)]
+pub struct Below<'a> {
+    /// Their names, bottom first.
+    pub layers: &'a [ChainId],
+    /// Waits until all of them are there: several layers of an image may be made at a time.
+    pub ready: &'a dyn Fn() -> Result<(), FillError>,
+}
+
+impl<'a> Below<'a> {
+    /// Layers that are there.
+    pub fn there(layers: &'a [ChainId]) -> Self {
+        Self { layers, ready: &|| Ok(()) }
+    }
+}
+
+impl Debug for Below<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Below").field("layers", &self.layers).finish_non_exhaustive()
+    }
+}
+
 /// A layer that is being made.
-#[derive(Debug)]
 pub struct Fresh<'a> {
-    /// The layer's own folder, to be filled. Its root has the attributes of the layer below.
+    /// The layer's own folder, to be filled. Its root looks as roots usually do.
     pub folder: BorrowedFd<'a>,
-    /// Folders of the layers below, nearest first: where the attributes of an unnamed parent are looked up.
-    pub below: Vec<PathBuf>,
+    below: &'a dyn Fn() -> Result<Vec<PathBuf>, FillError>,
+    root_is_dressed: Cell<bool>,
+}
+
+impl Fresh<'_> {
+    /// Folders of the layers below, nearest first: where a link that leads through them is looked up, and the
+    /// attributes of an unnamed parent. Waits until they are there, so whoever does not need them does not ask.
+    ///
+    /// # Errors
+    /// What [`Below::ready`] says, or that one is not there.
+    pub fn below(&self) -> Result<Vec<PathBuf>, FillError> {
+        (self.below)()
+    }
+
+    /// Whoever fills the layer has given its root attributes of its own; else it gets those of the layer below.
+    pub fn root_is_dressed(&self) {
+        self.root_is_dressed.set(true);
+    }
+}
+
+impl Debug for Fresh<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fresh").field("folder", &self.folder).finish_non_exhaustive()
+    }
 }
 
 /// Copies a folder of a mounted root file system into `target`, an empty folder. No link is followed.
@@ -68,13 +112,13 @@ pub trait Snapshotter: Send + Sync + Debug {
     /// Bytes of the files of one layer, as the one who filled it counted; `None`: not there.
     fn size(&self, chain: &ChainId) -> Option<u64>;
 
-    /// Makes one layer over those of `below` (bottom first, all of them there). All or nothing: the layer is
-    /// seen when it is whole and on the disk. Finds it there: fine, nothing is filled. The caller sees to it
+    /// Makes one layer over those of `below`. All or nothing: the layer is seen when it is whole and on the disk,
+    /// and those below it too. Finds it there: fine, nothing is filled. The caller sees to it
     /// that one chain id is not committed twice at a time.
     fn commit(
         &self,
         chain: &ChainId,
-        below: &[ChainId],
+        below: Below<'_>,
         fill: &mut dyn FnMut(&Fresh<'_>) -> Result<u64, FillError>,
     ) -> Result<(), SnapshotError>;
 

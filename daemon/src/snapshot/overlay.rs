@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     snapshot::{
-        ChainId, FillError, Fresh, SnapshotError, Snapshotter,
+        Below, ChainId, FillError, Fresh, SnapshotError, Snapshotter,
         layers::{Layers, copy_root, remove_folder},
         overlay_mount::{Stack, is_mount_point, unmount},
         writable::Writables,
@@ -110,7 +110,7 @@ impl Snapshotter for Overlay {
     fn commit(
         &self,
         chain: &ChainId,
-        below: &[ChainId],
+        below: Below<'_>,
         fill: &mut dyn FnMut(&Fresh<'_>) -> Result<u64, FillError>,
     ) -> Result<(), SnapshotError> {
         self.layers.commit(chain, below, fill)

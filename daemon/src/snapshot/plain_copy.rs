@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     snapshot::{
-        ChainId, FillError, Fresh, SnapshotError, Snapshotter,
+        Below, ChainId, FillError, Fresh, SnapshotError, Snapshotter,
         layers::{Layers, remove_folder},
         overlay_mount::{is_mount_point, unmount},
         stack_copy,
@@ -57,7 +57,7 @@ impl Snapshotter for PlainCopy {
     fn commit(
         &self,
         chain: &ChainId,
-        below: &[ChainId],
+        below: Below<'_>,
         fill: &mut dyn FnMut(&Fresh<'_>) -> Result<u64, FillError>,
     ) -> Result<(), SnapshotError> {
         self.layers.commit(chain, below, fill)

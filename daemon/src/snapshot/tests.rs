@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    ChainId, FillError, Fresh, Overlay, PlainCopy, SnapshotError, Snapshotter, overlay_mount::unmount,
+    Below, ChainId, FillError, Fresh, Overlay, PlainCopy, SnapshotError, Snapshotter, overlay_mount::unmount,
 };
 use crate::sys::unpack::{Attributes, Beneath, Kind};
 
@@ -30,7 +30,7 @@ fn commit(
         work(&mut Beneath::new(fresh.folder)?)?;
         Ok(7)
     };
-    store.commit(&chain(n), below, &mut fill)
+    store.commit(&chain(n), Below::there(below), &mut fill)
 }
 
 fn write(to: &mut Beneath, path: &str, text: &[u8]) -> std::io::Result<()> {

@@ -1,9 +1,41 @@
-//! PullImage: not implemented yet.
+//! PullImage: from its registry into the store. Equal requests share one pull; one that was given up by its caller
+//! goes on for a while, so that the retry finds it.
 //!
-//! Never: answers success for what was not done.
+//! Never: says a secret, or answers before the image is whole.
 
+use std::time::Duration;
+
+use cri_api::v1;
 use tonic::Status;
 
-pub(in crate::cri) fn handle() -> Status {
-    Status::unimplemented("PullImage is not implemented yet. Import a file: taffrail image import FILE.")
+use crate::{
+    cri::{
+        convert::{credentials, required},
+        error,
+    },
+    image::Pulls,
+    oci::Handlers,
+};
+
+pub(in crate::cri) async fn handle(
+    pulls: &Pulls,
+    handlers: &Handlers,
+    request: v1::PullImageRequest,
+    timeout: Option<Duration>,
+) -> Result<v1::PullImageResponse, Status> {
+    let spec = request.image.ok_or_else(|| error::invalid("image is missing"))?;
+    let name = required(&spec.image, "image.image")?;
+    if !spec.runtime_handler.is_empty() {
+        handlers.resolve(&spec.runtime_handler).map_err(|e| error::invalid(e.to_string()))?;
+    }
+    let credentials = credentials(request.auth, &name)?;
+    let mut pull = pulls.pull(&name, credentials).map_err(|e| error::image(&e))?;
+    let pulled = match timeout {
+        None => pull.image().await,
+        Some(timeout) => tokio::time::timeout(timeout, pull.image()).await.map_err(|_| {
+            Status::deadline_exceeded(format!("image {name} was not there within the caller's deadline"))
+        })?,
+    };
+    let image = pulled.map_err(|e| error::image(&e))?;
+    Ok(v1::PullImageResponse { image_ref: image.id.clone() })
 }

@@ -2,6 +2,7 @@
 //!
 //! Until a field is supported, a value of it that changes anything is refused by name. Never: looks anything up.
 
+mod auth;
 mod checks;
 mod container;
 mod resources;
@@ -10,6 +11,7 @@ mod security;
 mod stats;
 mod status;
 
+pub(super) use auth::credentials;
 pub(super) use checks::{fits_labels, required};
 pub(super) use container::container_config;
 pub(super) use resources::resources;

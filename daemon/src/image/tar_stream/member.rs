@@ -2,6 +2,8 @@
 //!
 //! Owns: what the header's fields mean. Never: trusts a name; whoever uses it checks it.
 
+use std::io;
+
 use super::pax::Pax;
 use crate::sys::unpack::{Attributes, Kind};
 
@@ -53,7 +55,7 @@ impl Member {
         let size = match kind {
             MemberKind::File | MemberKind::Sparse | MemberKind::Other(_) => match pax.size {
                 Some(size) => size,
-                None => header.entry_size().map_err(word)?,
+                None => size(header)?,
             },
             // As every reader of layers has it: nothing follows such a header, whatever size it states.
             MemberKind::Folder | MemberKind::Link | MemberKind::HardLink | MemberKind::Node(_) => 0,
@@ -63,22 +65,37 @@ impl Member {
             // The last value means "leave it" to the kernel.
             narrow.filter(|id| *id != u32::MAX).ok_or_else(|| format!("the {what} is out of range"))
         };
-        let uid = id(pax.uid.map_or_else(|| header.uid(), Ok), "uid")?;
-        let gid = id(pax.gid.map_or_else(|| header.gid(), Ok), "gid")?;
+        let uid = id(pax.uid.map_or_else(|| or_zero(&header.as_old().uid, || header.uid()), Ok), "uid")?;
+        let gid = id(pax.gid.map_or_else(|| or_zero(&header.as_old().gid, || header.gid()), Ok), "gid")?;
         let own_time = || (i64::try_from(header.mtime().unwrap_or(0)).unwrap_or(0), 0);
         let mtime = Some(pax.mtime.unwrap_or_else(own_time));
-        let mode = header.mode().map_err(word)? & 0o7777;
+        let mode = or_zero(&header.as_old().mode, || header.mode()).map_err(word)? & 0o7777;
         let attributes = Attributes { mode, uid, gid, mtime, xattrs: pax.xattrs };
         Ok(Self { path, link, kind, attributes, size, offset })
     }
 }
 
+/// Bytes of data that follow a header.
+pub(super) fn size(header: &tar::Header) -> Result<u64, String> {
+    or_zero(&header.as_old().size, || header.entry_size()).map_err(|error| error.to_string())
+}
+
+/// A field that holds no digit is 0, as every other reader has it; Go's writer leaves such.
+fn or_zero<T: Default>(field: &[u8], read: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    if field.iter().all(|b| matches!(b, 0 | b' ')) { Ok(T::default()) } else { read() }
+}
+
 fn kind(header: &tar::Header, path: &[u8]) -> Result<MemberKind, String> {
     let device = |field: std::io::Result<Option<u32>>| field.map(Option::unwrap_or_default);
+    let fields = match (header.as_ustar(), header.as_gnu()) {
+        (Some(header), _) => (header.dev_major, header.dev_minor),
+        (_, Some(header)) => (header.dev_major, header.dev_minor),
+        (None, None) => Default::default(),
+    };
     let numbers = || -> Result<(u32, u32), String> {
-        let numbers =
-            device(header.device_major()).and_then(|major| Ok((major, device(header.device_minor())?)));
-        numbers.map_err(|error| error.to_string())
+        let major = or_zero(&fields.0, || device(header.device_major()));
+        let both = major.and_then(|major| Ok((major, or_zero(&fields.1, || device(header.device_minor()))?)));
+        both.map_err(|error| error.to_string())
     };
     Ok(match header.entry_type().as_byte() {
         // Archives older than the type for folders mark them by a slash.

@@ -8,7 +8,7 @@ mod pax;
 
 use std::io::{self, Read};
 
-use member::LongNames;
+use member::{LongNames, size};
 pub(super) use member::{Member, MemberKind};
 use pax::Pax;
 
@@ -62,7 +62,7 @@ impl<R: Skip> TarStream<R> {
             let Some(header) = self.header()? else { return Ok(None) };
             let letter = header.entry_type().as_byte();
             if matches!(letter, b'L' | b'K' | b'x' | b'g') {
-                let size = header.entry_size().map_err(|e| wrong(e.to_string()))?;
+                let size = size(&header).map_err(wrong)?;
                 header_bytes = header_bytes.saturating_add(size);
                 if header_bytes > TAR_HEADER_MAX {
                     return Err(UnpackError::Bound {

@@ -109,6 +109,9 @@ pub enum UnpackError {
         /// The bound.
         max: u64,
     },
+    /// A layer below, which this one needs, cannot be had.
+    #[error("a layer below could not be made")]
+    Below(#[source] crate::snapshot::FillError),
     /// The disk refused.
     #[error("entry {entry}: cannot {what}")]
     Disk {

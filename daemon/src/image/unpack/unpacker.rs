@@ -48,7 +48,9 @@ impl Default for Bounds {
 #[derive(Debug)]
 pub(in crate::image) struct Unpacker<'a> {
     to: Beneath,
-    below: &'a [PathBuf],
+    fresh: &'a Fresh<'a>,
+    /// Folders of the layers below, nearest first, once they were needed.
+    below: Option<Vec<PathBuf>>,
     bounds: Bounds,
     entries: u64,
     bytes: u64,
@@ -61,11 +63,11 @@ pub(in crate::image) struct Unpacker<'a> {
 
 impl<'a> Unpacker<'a> {
     /// Will fill this layer.
-    pub(in crate::image) fn new(fresh: &'a Fresh<'_>, bounds: Bounds) -> Result<Self, UnpackError> {
+    pub(in crate::image) fn new(fresh: &'a Fresh<'a>, bounds: Bounds) -> Result<Self, UnpackError> {
         let to = Beneath::new(fresh.folder).map_err(disk(b".", "open"))?;
         let buffer = vec![0; BUFFER];
         let (folders, folder_names) = (Vec::new(), 0);
-        Ok(Self { to, below: &fresh.below, bounds, entries: 0, bytes: 0, folders, folder_names, buffer })
+        Ok(Self { to, fresh, below: None, bounds, entries: 0, bytes: 0, folders, folder_names, buffer })
     }
 
     /// Unpacks every entry. Returns the bytes of all files.
@@ -78,6 +80,9 @@ impl<'a> Unpacker<'a> {
             self.entry(tar, member)?;
         }
         for (path, attributes) in std::mem::take(&mut self.folders) {
+            if path.is_root() {
+                self.fresh.root_is_dressed();
+            }
             let name = path.as_path().as_os_str().as_encoded_bytes().to_vec();
             // It may have been replaced by a later entry.
             if self.to.kind(path.as_path()).is_ok_and(|kind| kind == Some(Kind::Folder)) {
@@ -248,7 +253,7 @@ impl<'a> Unpacker<'a> {
                 Some(Kind::Folder) => {}
                 there @ (None | Some(Kind::WHITEOUT)) => {
                     self.new_folder(&folder, there)?;
-                    let attributes = self.attributes_below(&at);
+                    let attributes = self.attributes_below(&at)?;
                     self.remember(folder, attributes)?;
                 }
                 Some(Kind::Link) => return Err(UnpackError::ThroughLink { entry: entry() }),
@@ -259,8 +264,8 @@ impl<'a> Unpacker<'a> {
     }
 
     /// What a folder looks like in the nearest layer below that has it; else as folders usually do.
-    fn attributes_below(&self, path: &Path) -> Attributes {
-        for layer in self.below {
+    fn attributes_below(&mut self, path: &Path) -> Result<Attributes, UnpackError> {
+        for layer in self.below()? {
             let found = Beneath::open(layer).and_then(|mut layer| {
                 let Some(stat) = layer.stat(path)? else { return Ok(None) };
                 let mut attributes = Attributes::of(&stat);
@@ -268,12 +273,20 @@ impl<'a> Unpacker<'a> {
                 Ok(Some((Kind::of(&stat), attributes)))
             });
             match found {
-                Ok(Some((Kind::Folder, attributes))) => return attributes,
+                Ok(Some((Kind::Folder, attributes))) => return Ok(attributes),
                 Ok(Some(_)) => break,
                 Ok(None) | Err(_) => {}
             }
         }
-        Attributes { mode: 0o755, ..Attributes::default() }
+        Ok(Attributes { mode: 0o755, ..Attributes::default() })
+    }
+
+    /// The layers below, nearest first. Waits for those that are still being made.
+    fn below(&mut self) -> Result<&[PathBuf], UnpackError> {
+        if self.below.is_none() {
+            self.below = Some(self.fresh.below().map_err(UnpackError::Below)?);
+        }
+        Ok(self.below.as_deref().unwrap_or_default())
     }
 
     fn remember(&mut self, path: EntryPath, attributes: Attributes) -> Result<(), UnpackError> {
