@@ -8,12 +8,13 @@ use anyhow::Context;
 
 use crate::{
     cgroups::Cgroups,
-    config::Config,
+    config::{self, Config},
     container::{self, Containers},
     cri::{ControlService, Identity, ImageService, RuntimeService, Services},
     events::Events,
     image::{Images, Pulls, Registries},
     layout::Layout,
+    network::{Bridge, BridgeSettings, Networks, Subnet},
     oci::{
         Handlers,
         spec::{CapabilitySet, Controllers, HostLimits, SecurityModules},
@@ -71,11 +72,13 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
     let images =
         Arc::new(Images::open(layout.root(), snapshots.clone()).context("the images cannot be opened")?);
     let events = Events::default();
+    let networks = networks(config, &layout, &boot_id)?;
     let sandboxes = Sandboxes::new(sandbox::Parts {
         layout: layout.clone(),
         cgroups: cgroups.clone(),
         shims: shims.clone(),
         handlers: handlers.clone(),
+        networks,
         boot_id: boot_id.clone(),
         events: events.clone(),
     });
@@ -117,6 +120,47 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
         control: ControlService { identity, images, pulls, containers: containers.clone() },
     };
     Ok(Assembly { services, layout, sandboxes, containers, shims, cgroups, boot_id })
+}
+
+/// Range of pods' IPv4 addresses where nobody names one: seldom used by others.
+const SUBNET: &str = "10.86.0.0/16";
+
+/// Range of pods' IPv6 addresses where nobody names one: locally assigned (RFC 4193), by the instance.
+fn subnet6(instance: &str) -> String {
+    let hash = config::fold(&[instance.as_bytes()]).to_be_bytes();
+    format!("fd{:02x}:{:02x}{:02x}:{:02x}{:02x}:86::/64", hash[0], hash[1], hash[2], hash[3], hash[4])
+}
+
+/// The networks: CNI before the built-in bridge.
+fn networks(config: &Config, layout: &Layout, boot_id: &str) -> anyhow::Result<Networks> {
+    let keys = &config.network;
+    let range = |key: &'static str, value: &str| -> anyhow::Result<Subnet> {
+        value.parse::<Subnet>().with_context(|| format!("{key} cannot be used"))
+    };
+    let is_fixed = !keys.bridge_subnet.is_empty() || !keys.bridge_subnet6.is_empty();
+    let subnet = if keys.bridge_subnet.is_empty() { SUBNET } else { &keys.bridge_subnet };
+    let mut subnets = vec![range("bridge.subnet", subnet)?];
+    match keys.bridge_subnet6.as_str() {
+        "none" => {}
+        "" => subnets.push(range("bridge.subnet6", &subnet6(&config.instance))?),
+        named => subnets.push(range("bridge.subnet6", named)?),
+    }
+    let is_ours = keys.bridge_name.is_empty();
+    let name = if is_ours {
+        // A link's name has room for the instance's own hardly ever.
+        format!("tfb-{:08x}", config::fold(&[config.instance.as_bytes()]) >> 32)
+    } else {
+        keys.bridge_name.clone()
+    };
+    let bridge = Bridge::new(BridgeSettings {
+        name,
+        is_ours,
+        subnets,
+        is_fixed,
+        instance: config.instance.clone(),
+        boot_id: boot_id.to_owned(),
+    });
+    Ok(Networks::new(layout.clone(), keys.mode, vec![Arc::new(bridge)]))
 }
 
 /// What this process may give away.

@@ -64,6 +64,16 @@ impl Layout {
         self.sandbox(id).join("ready")
     }
 
+    /// What the sandbox holds of the network.
+    pub fn attachment(&self, id: &SandboxId) -> PathBuf {
+        self.sandbox(id).join("network.json")
+    }
+
+    /// The node's pod ranges, as the kubelet told them last.
+    pub fn pod_ranges(&self) -> PathBuf {
+        self.root.join("pod_ranges")
+    }
+
     /// There: the sandbox was stopped.
     pub fn sandbox_stopped(&self, id: &SandboxId) -> PathBuf {
         self.sandbox(id).join("stopped")

@@ -122,6 +122,26 @@ pub const INIT_LEAVES: Duration = Duration::from_secs(5);
 /// How long the pin program may take to make a pod's namespaces.
 pub const PIN: Duration = Duration::from_secs(20);
 
+/// Output of a CNI plugin or of nft that is read, in bytes: a result with hundreds of addresses and routes has less.
+pub const PLUGIN_OUTPUT_MAX: usize = 1 << 20;
+
+/// Beginning of their stderr that is kept for an error message, in bytes.
+pub const PLUGIN_STDERR_MAX: usize = 4096;
+
+/// How long one change of the firewall may take: nft waits for other transactions of the kernel only.
+pub const FIREWALL: Duration = Duration::from_secs(20);
+
+/// Work on links and addresses at a time: the kernel does it one by one.
+pub const NETWORK_POOL: usize = 8;
+
+/// Most port mappings of one pod.
+pub const PORTS_MAX: usize = 4096;
+
+/// Most sysctls of one pod, and all of them together in bytes: they are one order to the pin program.
+pub const SYSCTLS_MAX: usize = 256;
+/// See [`SYSCTLS_MAX`].
+pub const SYSCTLS_BYTES_MAX: usize = 32 << 10;
+
 /// Shims made ahead: one start finds its shim ready and in its cgroup, the next is made in the background.
 pub const STANDBY_SHIMS: usize = 2;
 

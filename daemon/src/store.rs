@@ -42,6 +42,16 @@ pub fn replace_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
     replace(path, &serde_json::to_vec_pretty(value).map_err(io::Error::other)?)
 }
 
+/// As [`replace_json`], but not synced: for what a reboot makes untrue. A reader in this boot sees all of it.
+pub fn put_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(TEMPORARY);
+    let bytes = serde_json::to_vec(value).map_err(io::Error::other)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(&bytes)?;
+    fs::rename(&temporary, path)
+}
+
 /// Reads a file of at most [`STATE_FILE_MAX`] bytes; `None`: not there.
 pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {

@@ -20,10 +20,13 @@ pub enum Pool {
     Import,
     /// Unpacking of layers that come from registries.
     Unpack,
+    /// Links and addresses.
+    Network,
 }
 
 static DISK: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::DISK_POOL));
 static RUNTIME: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::RUNTIME_POOL));
+static NETWORK: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::NETWORK_POOL));
 static IMPORT: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::IMPORT_POOL));
 static UNPACK: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::UNPACK_POOL));
 
@@ -64,6 +67,7 @@ fn slots(pool: Pool) -> &'static Semaphore {
         Pool::Runtime => &RUNTIME,
         Pool::Import => &IMPORT,
         Pool::Unpack => &UNPACK,
+        Pool::Network => &NETWORK,
     }
 }
 

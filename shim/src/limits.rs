@@ -117,7 +117,7 @@ pub(crate) const FEED_BUFFER: usize = 16 * 1024;
 /// Longest outcome of an exec in bytes: one that a pipe takes whole (`PIPE_BUF`), so its reader never sees half.
 pub(crate) const OUTCOME_MAX: usize = 4096;
 
-/// Largest order that a pin process reads in bytes: a host name and three paths.
+/// Largest order that a pin process reads in bytes: a host name, three paths, settings.
 pub(crate) const PIN_ORDER_MAX: usize = 64 * 1024;
 
 const _: () = assert!(DESCRIPTORS_WAITING_MAX >= protocol::limits::DESCRIPTORS_MAX);

@@ -150,7 +150,7 @@ fn what_is_not_supported_yet_is_refused_by_name() {
         refused(answer, Code::InvalidArgument, word);
     }
     let mut config = ask::pod("sysctl", &daemon.path("logs"));
-    config.linux.as_mut().unwrap().sysctls = [("net.core.somaxconn".to_owned(), "1".to_owned())].into();
+    config.linux.as_mut().unwrap().sysctls = [("kernel.hostname".to_owned(), "x".to_owned())].into();
     refused(daemon.client().run_pod_sandbox(ask::run(&config)), Code::InvalidArgument, "sysctls");
 }
 

@@ -28,6 +28,8 @@ mod idle;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod network;
+#[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test's tasks end with its executor")]
 mod parenthood;
 #[cfg(test)]

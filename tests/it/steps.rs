@@ -15,8 +15,9 @@ use tests::{
     limits::SOON,
 };
 
-/// Steps that an ordinary life does not reach: a silent shim, a lost one, a file system without overlay.
-const ELSEWHERE: [&str; 3] = ["container.kill_cgroup", "container.lost", "rootfs.bind"];
+/// Steps that an ordinary life does not reach: a silent shim, a lost one, a result of CNI, a file system without
+/// overlay.
+const ELSEWHERE: [&str; 4] = ["container.kill_cgroup", "container.lost", "network.record", "rootfs.bind"];
 
 fn is_of_images(step: &str) -> bool {
     step.starts_with("image.") || step.starts_with("layer.")

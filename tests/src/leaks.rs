@@ -60,7 +60,7 @@ impl Snapshot {
         let network = nursery.network();
         lists.insert("link", said(&network, &["ip", "-o", "link"], |line| line.split(": ").nth(1)));
         lists.insert("address", said(&network, &["ip", "-o", "addr"], own_address));
-        lists.insert("route", said(&network, &["ip", "route", "show", "table", "all"], |line| Some(line)));
+        lists.insert("route", said(&network, &["ip", "route", "show", "table", "all"], own_route));
         if crate::host::find("nft").is_some() {
             lists.insert("firewall", said(&network, &["nft", "-nn", "list", "ruleset"], |line| Some(line)));
         }
@@ -191,6 +191,11 @@ fn own_address(line: &str) -> Option<&str> {
     let address = rest.split_whitespace().nth(2)?;
     let end = rest.find(address)? + address.len();
     (!address.starts_with("fe80:")).then(|| &rest[..end])
+}
+
+/// Routes that somebody made; the kernel's own follow from the addresses.
+fn own_route(line: &str) -> Option<&str> {
+    (!line.contains(" proto kernel ")).then_some(line)
 }
 
 /// Network namespaces, other than that of all of them, that a process below the nursery lives in or that the daemon holds open.

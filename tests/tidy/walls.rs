@@ -15,7 +15,7 @@ const GROUND: [&str; 12] = [
 
 /// Module, and what it may use besides the ground.
 const WALLS: [(&str, &[&str]); 13] = [
-    ("cri", &["container", "events", "image", "oci", "pod", "sandbox", "stats"]),
+    ("cri", &["container", "events", "image", "network", "oci", "pod", "sandbox", "stats"]),
     ("cli", &["assembly", "cri", "oci", "pod"]),
     ("pod", &["container", "sandbox", "shims"]),
     ("container", &["events", "image", "oci", "sandbox", "shims", "snapshot", "stats"]),

@@ -20,7 +20,7 @@ use crate::{
 /// The code to end with, or why the command failed.
 pub(crate) type Outcome = Result<u8, Box<dyn Error>>;
 
-fn argument<'a>(args: &'a [String], at: usize, name: &str) -> Result<&'a str, Box<dyn Error>> {
+pub(crate) fn argument<'a>(args: &'a [String], at: usize, name: &str) -> Result<&'a str, Box<dyn Error>> {
     args.get(at).map(String::as_str).ok_or_else(|| format!("{name} is missing").into())
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Never: a value that a caller gives on the command line.
 
+use std::time::Duration;
+
 /// Exit code of a command that failed.
 pub(crate) const FAILED: u8 = 1;
 /// Exit code of an unknown command or a bad argument; distinct, so that a test sees its own mistake.
@@ -14,3 +16,11 @@ pub(crate) const FLOOD_BUFFER: usize = 64 * 1024;
 pub(crate) const TOUCH_STRIDE: usize = 4096;
 /// Children that `tree` leaves: more than one, so that killing the first is not enough.
 pub(crate) const TREE_CHILDREN: usize = 3;
+/// How long the other side of a connection may say nothing: longer than a busy machine needs.
+pub(crate) const ANSWER: Duration = Duration::from_secs(10);
+/// Head of a request that is read, in bytes: no client of ours sends as much.
+pub(crate) const HEAD_MAX: u64 = 16 * 1024;
+/// Page that is read, in bytes.
+pub(crate) const PAGE_MAX: u64 = 64 * 1024;
+/// Longest datagram that is read, in bytes.
+pub(crate) const DATAGRAM_MAX: usize = 2048;

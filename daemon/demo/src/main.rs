@@ -5,6 +5,7 @@
 
 mod commands;
 mod limits;
+mod network;
 mod output;
 mod sys;
 
@@ -19,7 +20,7 @@ struct Command {
     run: fn(&[String]) -> Outcome,
 }
 
-const COMMANDS: [Command; 20] = [
+const COMMANDS: [Command; 22] = [
     Command { name: "hello", usage: "              print one line", run: commands::hello },
     Command {
         name: "count",
@@ -55,6 +56,16 @@ const COMMANDS: [Command; 20] = [
     Command { name: "env", usage: "                the environment", run: commands::environment },
     Command { name: "id", usage: "                 user, group, groups", run: commands::id },
     Command { name: "err", usage: "TEXT            print to stderr", run: commands::err },
+    Command {
+        name: "serve",
+        usage: "PORT TEXT     a page over HTTP, and an echo of datagrams",
+        run: network::serve,
+    },
+    Command {
+        name: "fetch",
+        usage: "ADDRESS:PORT  print the page that is served there",
+        run: network::fetch,
+    },
     Command { name: "true", usage: "", run: commands::nothing },
 ];
 

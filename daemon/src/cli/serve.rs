@@ -111,6 +111,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     }
     shims.dismiss_standby().await;
     if sandboxes.is_empty() {
+        sandboxes.networks().leave().await;
         cgroups.remove_instance();
     }
     drop(fs::remove_file(&config.socket));

@@ -7,10 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{CgroupDriver, Config, ConfigError, LogTarget, RuntimeConfig, RuntimeKind, Settings};
+use super::{
+    CgroupDriver, Config, ConfigError, LogTarget, RuntimeConfig, RuntimeKind, Settings, network_keys,
+};
 
 /// Every key that is no part of `[runtimes]`.
-pub(super) const SCALARS: [&str; 14] = [
+pub(super) const SCALARS: [&str; 21] = [
     "root",
     "state",
     "socket",
@@ -21,6 +23,13 @@ pub(super) const SCALARS: [&str; 14] = [
     "cgroup_driver",
     "shim_cgroup",
     "netns_dir",
+    "network",
+    "cni.conf_dir",
+    "cni.bin_dirs",
+    "cni.timeout_seconds",
+    "bridge.name",
+    "bridge.subnet",
+    "bridge.subnet6",
     "default_runtime",
     "pids_limit",
     "registries_conf",
@@ -96,6 +105,7 @@ pub(super) fn check(settings: &mut Settings) -> Result<Config, ConfigError> {
         pids_limit: number(settings, "pids_limit")?,
         registries_conf: registries(settings)?,
         registries_certs_dir: absolute(settings, "registries_certs_dir")?,
+        network: network_keys::check(settings)?,
         root,
         state,
         instance,
@@ -104,11 +114,11 @@ pub(super) fn check(settings: &mut Settings) -> Result<Config, ConfigError> {
     })
 }
 
-fn text(settings: &Settings, key: &str) -> String {
+pub(super) fn text(settings: &Settings, key: &str) -> String {
     settings.get(key).map(|s| s.value.clone()).unwrap_or_default()
 }
 
-fn bad(settings: &Settings, key: &str, message: impl Into<String>) -> ConfigError {
+pub(super) fn bad(settings: &Settings, key: &str, message: impl Into<String>) -> ConfigError {
     ConfigError::Bad { at: settings.place(key), message: message.into() }
 }
 
@@ -118,7 +128,7 @@ fn number(settings: &Settings, key: &str) -> Result<u32, ConfigError> {
     good.ok_or_else(|| bad(settings, key, format!("{value:?} must be a whole number, 0 to {}", i32::MAX)))
 }
 
-fn absolute(settings: &Settings, key: &str) -> Result<PathBuf, ConfigError> {
+pub(super) fn absolute(settings: &Settings, key: &str) -> Result<PathBuf, ConfigError> {
     let path = PathBuf::from(text(settings, key));
     let plain = path.components().all(|c| !matches!(c, std::path::Component::ParentDir));
     if path.is_absolute() && plain && !text(settings, key).contains('\0') {
@@ -137,7 +147,11 @@ fn registries(settings: &Settings) -> Result<PathBuf, ConfigError> {
     Ok(file)
 }
 
-fn one_of<T: Copy>(settings: &Settings, key: &str, choices: &[(&str, T)]) -> Result<T, ConfigError> {
+pub(super) fn one_of<T: Copy>(
+    settings: &Settings,
+    key: &str,
+    choices: &[(&str, T)],
+) -> Result<T, ConfigError> {
     let value = text(settings, key);
     choices.iter().find(|(name, _)| *name == value).map(|(_, choice)| *choice).ok_or_else(|| {
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
@@ -150,14 +164,15 @@ fn default_instance(root: &Path, state: &Path) -> String {
     if root == Path::new(DEFAULT_ROOT) && state == Path::new(DEFAULT_STATE) {
         return DEFAULT_INSTANCE.to_owned();
     }
-    // FNV-1a: stable for ever, no secret in it.
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for byte in
-        root.as_os_str().as_encoded_bytes().iter().chain(b"\0").chain(state.as_os_str().as_encoded_bytes())
-    {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
+    let hash = fold(&[root.as_os_str().as_encoded_bytes(), b"\0", state.as_os_str().as_encoded_bytes()]);
     format!("{DEFAULT_INSTANCE}-{:08x}", hash >> 32)
+}
+
+/// A number for names, from these bytes (FNV-1a): stable for ever, no secret in it.
+pub fn fold(parts: &[&[u8]]) -> u64 {
+    parts.concat().iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 fn instance(settings: &Settings) -> Result<String, ConfigError> {

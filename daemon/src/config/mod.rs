@@ -4,11 +4,13 @@
 //! Owns: the keys, their defaults and their meaning. Never: acts on a value.
 
 mod keys;
+mod network_keys;
 mod settings;
 mod sources;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+pub use keys::fold;
 pub use settings::{Setting, Settings, Source};
 pub use sources::{Inputs, gather};
 
@@ -30,6 +32,38 @@ pub enum LogTarget {
     Journald,
     /// To stderr.
     Stderr,
+}
+
+/// Which network pods on their own network get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetworkMode {
+    /// CNI where a configuration of it is there, else the built-in bridge.
+    Auto,
+    /// CNI, and no pod without a configuration.
+    Cni,
+    /// The built-in bridge.
+    Bridge,
+    /// Loopback only.
+    None,
+}
+
+/// The keys about networks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkConfig {
+    /// Which one is used.
+    pub mode: NetworkMode,
+    /// Where CNI configurations are looked for.
+    pub cni_conf_dir: PathBuf,
+    /// Where CNI plugins are looked for, in order.
+    pub cni_bin_dirs: Vec<PathBuf>,
+    /// How long the plugins may take for one call.
+    pub cni_timeout: Duration,
+    /// Name of the built-in bridge; empty: one that the instance gives.
+    pub bridge_name: String,
+    /// Its IPv4 range; empty: the kubelet's, else a built-in one.
+    pub bridge_subnet: String,
+    /// Its IPv6 range; empty: the kubelet's, else one that the instance gives; `none`: no IPv6.
+    pub bridge_subnet6: String,
 }
 
 /// What kind of program a runtime is: how its command line looks.
@@ -79,6 +113,8 @@ pub struct Config {
     pub registries_conf: PathBuf,
     /// Folder of certificates for registries, one folder for each host.
     pub registries_certs_dir: PathBuf,
+    /// Pods' networks.
+    pub network: NetworkConfig,
     /// Name of the runtime for sandboxes that ask for none.
     pub default_runtime: String,
     /// Most processes of one container; 0: no limit of our own, the kubelet's for the pod counts.

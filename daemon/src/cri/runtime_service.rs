@@ -244,16 +244,24 @@ impl v1::runtime_service_server::RuntimeService for RuntimeService {
 
     async fn update_runtime_config(
         &self,
-        _: Request<v1::UpdateRuntimeConfigRequest>,
+        request: Request<v1::UpdateRuntimeConfigRequest>,
     ) -> Result<Response<v1::UpdateRuntimeConfigResponse>, Status> {
-        Err(calls::update_runtime_config::handle())
+        calls::update_runtime_config::handle(self.sandboxes.networks(), request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn status(
         &self,
         request: Request<v1::StatusRequest>,
     ) -> Result<Response<v1::StatusResponse>, Status> {
-        Ok(Response::new(calls::status::handle(&self.identity, &self.handlers, request.into_inner())))
+        let networks = self.sandboxes.networks();
+        Ok(Response::new(calls::status::handle(
+            &self.identity,
+            &self.handlers,
+            networks,
+            request.into_inner(),
+        )))
     }
 
     async fn checkpoint_container(

@@ -1,50 +1,23 @@
-//! A pod's files about its network: hosts, hostname, resolv.conf.
+//! Pods' networks: CNI where a configuration of it is there, else the built-in bridge.
 //!
-//! Owns: their content. Never: a link or an address; pods have loopback only for now.
+//! Owns: attachments, host ports, a pod's files about its network. Never: the world; a pod's namespaces, which are the
+//! sandbox's.
 
-use std::{fs, io};
+mod bridge;
+mod driver;
+mod error;
+mod files;
+mod networks;
+mod program;
+mod record;
+mod subnet;
+#[cfg(test)]
+mod tests;
 
-use crate::{
-    sandbox::{SandboxConfig, Sharing},
-    store::read,
-};
-
-/// Content of the pod's /etc/hosts.
-pub fn hosts(config: &SandboxConfig) -> io::Result<String> {
-    if config.network == Sharing::Node {
-        return Ok(String::from_utf8_lossy(&read(std::path::Path::new("/etc/hosts"))?.unwrap_or_default())
-            .into_owned());
-    }
-    let mut text = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-    if !config.hostname.is_empty() {
-        text.push_str(&format!("127.0.0.1\t{}\n", config.hostname));
-    }
-    Ok(text)
-}
-
-/// Content of the pod's /etc/hostname.
-pub fn hostname(config: &SandboxConfig) -> io::Result<String> {
-    if config.network == Sharing::Node || config.hostname.is_empty() {
-        return fs::read_to_string("/proc/sys/kernel/hostname");
-    }
-    Ok(format!("{}\n", config.hostname))
-}
-
-/// Content of the pod's /etc/resolv.conf: what was asked, else the host's.
-pub fn resolv_conf(config: &SandboxConfig) -> io::Result<String> {
-    let Some(dns) = config.dns.as_ref().filter(|dns| **dns != crate::sandbox::Dns::default()) else {
-        let host = read(std::path::Path::new("/etc/resolv.conf"))?.unwrap_or_default();
-        return Ok(String::from_utf8_lossy(&host).into_owned());
-    };
-    let mut text = String::new();
-    if !dns.searches.is_empty() {
-        text.push_str(&format!("search {}\n", dns.searches.join(" ")));
-    }
-    for server in &dns.servers {
-        text.push_str(&format!("nameserver {server}\n"));
-    }
-    if !dns.options.is_empty() {
-        text.push_str(&format!("options {}\n", dns.options.join(" ")));
-    }
-    Ok(text)
-}
+pub use bridge::{Bridge, BridgeSettings};
+pub use driver::{Network, NotReady, Pod, Work};
+pub use error::NetworkError;
+pub use files::{hostname, hosts, resolv_conf};
+pub use networks::Networks;
+pub use record::{RECORD_VERSION, Record};
+pub use subnet::{BadSubnet, Subnet};

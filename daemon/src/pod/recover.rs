@@ -51,6 +51,7 @@ pub async fn recover(
         sandboxes.adopt(facts, state);
         found.sandboxes += 1;
     }
+    sandboxes.networks().recovered();
     let mut looks = Vec::new();
     for name in store::names(&layout.containers())? {
         let Some((id, facts)) =

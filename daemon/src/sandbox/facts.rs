@@ -2,7 +2,7 @@
 //!
 //! Owns: the domain's words for a pod's environment. Never: protobuf; `cri::convert` makes these.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,54 @@ pub struct Dns {
     pub options: Vec<String>,
 }
 
+/// What is carried to a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl Protocol {
+    /// Its name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        }
+    }
+}
+
+/// A port of the host that leads to one of the pod's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PortMapping {
+    /// What is carried.
+    pub protocol: Protocol,
+    /// On the host; not 0.
+    pub host_port: u16,
+    /// In the pod; not 0.
+    pub container_port: u16,
+    /// At this address of the host only; `None`, or an unspecified one: at all of them.
+    pub host_ip: Option<IpAddr>,
+}
+
+impl PortMapping {
+    /// Whether a packet could be meant for both.
+    pub fn meets(&self, other: &Self) -> bool {
+        let everywhere = |at: &IpAddr| at.is_unspecified();
+        let same_place = match (&self.host_ip, &other.host_ip) {
+            (Some(one), Some(two)) => one == two || everywhere(one) || everywhere(two),
+            _ => true,
+        };
+        same_place && self.protocol == other.protocol && self.host_port == other.host_port
+    }
+}
+
 /// What a sandbox is to be, as checked from the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxConfig {
@@ -79,6 +127,12 @@ pub struct SandboxConfig {
     /// Its containers may be privileged.
     #[serde(default)]
     pub privileged: bool,
+    /// Ports of the host; facts of before there were any have none.
+    #[serde(default)]
+    pub ports: Vec<PortMapping>,
+    /// Settings of the pod's namespaces: path below /proc/sys, and value.
+    #[serde(default)]
+    pub sysctls: BTreeMap<String, String>,
 }
 
 /// A sandbox on disk.

@@ -14,11 +14,15 @@ mod stop;
 use std::sync::Arc;
 
 pub use error::SandboxError;
-pub use facts::{Dns, FACTS_VERSION, SandboxConfig, SandboxFacts, SandboxName, Sharing};
+pub use facts::{
+    Dns, FACTS_VERSION, PortMapping, Protocol, SandboxConfig, SandboxFacts, SandboxName, Sharing,
+};
 pub use owner::{Lease, Sandbox};
 pub use registry::Sandboxes;
 
-use crate::{cgroups::Cgroups, events::Events, layout::Layout, oci::Handlers, shims::Shims};
+use crate::{
+    cgroups::Cgroups, events::Events, layout::Layout, network::Networks, oci::Handlers, shims::Shims,
+};
 
 /// What sandboxes are made of.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub struct Parts {
     pub shims: Arc<Shims>,
     /// To refuse an unknown handler.
     pub handlers: Handlers,
+    /// Attaches and detaches.
+    pub networks: Networks,
     /// This boot.
     pub boot_id: String,
     /// Who is told what happens to them.

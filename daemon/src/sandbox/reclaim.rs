@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use protocol::ids::SandboxId;
 
-use super::{Parts, SandboxError, SandboxFacts, lifecycle::Event, stop::take_down};
+use super::{Parts, SandboxError, SandboxFacts, lifecycle::Event, stop::disconnect};
 use crate::{
     steps::step,
     store,
@@ -16,12 +16,13 @@ use crate::{
 
 pub(super) async fn reclaim(facts: Arc<SandboxFacts>, parts: Arc<Parts>) -> (Event, Option<SandboxError>) {
     let Ok(id) = SandboxId::parse(&facts.id) else { return (Event::ReclaimDone, None) };
+    let mark = parts.layout.sandbox_ready(&id);
+    // From here on it is half-made, whatever else is gone when the daemon dies.
+    let unmade = step("sandbox.reclaim", blocking(Pool::Disk, move || store::remove_file(&mark))).await;
+    let mut errors: Vec<String> =
+        unmade.err().map(|e| format!("mark of its making: {e}")).into_iter().collect();
+    errors.extend(disconnect(&parts, &id).await.err().into_iter().flatten());
     let work = move || {
-        // From here on it is half-made, whatever else is gone when the daemon dies.
-        let unmade = store::remove_file(&parts.layout.sandbox_ready(&id));
-        let mut errors: Vec<String> =
-            unmade.err().map(|e| format!("mark of its making: {e}")).into_iter().collect();
-        errors.extend(take_down(&parts, &id));
         if errors.is_empty() {
             let state = store::remove_dir(&parts.layout.sandbox_state(&id));
             errors.extend(state.err().map(|e| format!("state folder: {e}")));
@@ -32,7 +33,7 @@ pub(super) async fn reclaim(facts: Arc<SandboxFacts>, parts: Arc<Parts>) -> (Eve
         }
         errors
     };
-    let errors = step("sandbox.reclaim", blocking(Pool::Disk, work)).await;
+    let errors = step("sandbox.files_gone", blocking(Pool::Disk, work)).await;
     if errors.is_empty() {
         (Event::ReclaimDone, None)
     } else {

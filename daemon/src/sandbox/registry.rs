@@ -7,10 +7,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use protocol::ids::SandboxId;
+
 use super::{
     FACTS_VERSION, Parts, Sandbox, SandboxConfig, SandboxError, SandboxFacts, SandboxName, lifecycle::State,
 };
-use crate::{clock::now_nanos, ids};
+use crate::{clock::now_nanos, ids, network::Networks};
 
 #[derive(Debug, Default)]
 struct Maps {
@@ -83,8 +85,17 @@ impl Sandboxes {
         sandbox
     }
 
+    /// The networks, and the addresses of each sandbox.
+    pub fn networks(&self) -> &Networks {
+        &self.parts.networks
+    }
+
     /// Takes in a sandbox found on disk at start.
     pub fn adopt(&self, facts: SandboxFacts, state: State) -> Sandbox {
+        // Before its owner may begin to stop it, and before another pod is given its address.
+        if let Ok(id) = SandboxId::parse(&facts.id) {
+            self.parts.networks.adopt(&id);
+        }
         let mut maps = self.maps();
         self.insert(&mut maps, facts, state)
     }

@@ -18,6 +18,15 @@ use crate::{
 /// Size of a pod's /dev/shm in bytes: what other runtimes give; the pod's memory limit counts it.
 const SHM_BYTES: u64 = 64 << 20;
 
+/// What a pod's own network is set to where the pod does not say otherwise: its processes may use low ports and ping
+/// without a capability, and no router's word is taken (CVE-2020-10749).
+const NETWORK_DEFAULTS: [(&str, &str); 4] = [
+    ("net/ipv4/ip_unprivileged_port_start", "0"),
+    ("net/ipv4/ping_group_range", "0 2147483647"),
+    ("net/ipv6/conf/all/accept_ra", "0"),
+    ("net/ipv6/conf/default/accept_ra", "0"),
+];
+
 pub(super) async fn run(facts: Arc<SandboxFacts>, parts: Arc<Parts>) -> (Event, Option<SandboxError>) {
     match make(&facts, &parts).await {
         Ok(()) => (Event::RunDone, None),
@@ -50,6 +59,14 @@ async fn make(facts: &Arc<SandboxFacts>, parts: &Arc<Parts>) -> Result<(), Sandb
             .await
             .map_err(|e| SandboxError::step(&facts.id, "sandbox.namespaces", e))?;
     }
+    if facts.config.network == Sharing::Pod {
+        let failed = |e: String| SandboxError::step(&facts.id, "sandbox.network", e);
+        let attached = step("sandbox.network", parts.networks.attach(&id, &facts.config));
+        let addresses = attached.await.map_err(|e| failed(e.to_string()))?;
+        let (path, config) = (parts.layout.hosts(&id), facts.config.clone());
+        let write = move || file(&path, &network::hosts(&config, &addresses)?);
+        blocking(Pool::Disk, write).await.map_err(|e| failed(format!("the pod's /etc/hosts: {e}")))?;
+    }
     disk_step("sandbox.ready", |_, parts, id| store::replace(&parts.layout.sandbox_ready(id), b"")).await
 }
 
@@ -63,7 +80,7 @@ fn write_files(facts: &SandboxFacts, parts: &Parts, id: &SandboxId) -> io::Resul
     let layout = &parts.layout;
     store::make_dir(&layout.sandbox_state(id))?;
     let config = &facts.config;
-    file(&layout.hosts(id), &network::hosts(config)?)?;
+    file(&layout.hosts(id), &network::hosts(config, &[])?)?;
     file(&layout.hostname(id), &network::hostname(config)?)?;
     file(&layout.resolv_conf(id), &network::resolv_conf(config)?)?;
     if config.ipc != Sharing::Node {
@@ -96,6 +113,12 @@ fn wishes(facts: &SandboxFacts, parts: &Parts, id: &SandboxId) -> String {
     }
     if facts.config.ipc != Sharing::Node {
         lines.push(format!("ipc={}", layout.ipc_pin(id).display()));
+    }
+    let asked = &facts.config.sysctls;
+    lines.extend(asked.iter().map(|(path, value)| format!("sysctl={path}={value}")));
+    if facts.config.network != Sharing::Node {
+        let rest = NETWORK_DEFAULTS.iter().filter(|(path, _)| !asked.contains_key(*path));
+        lines.extend(rest.map(|(path, value)| format!("default={path}={value}")));
     }
     lines.iter().map(|line| format!("{line}\n")).collect()
 }

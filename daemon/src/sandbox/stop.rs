@@ -15,20 +15,34 @@ use crate::{
 
 pub(super) async fn stop(facts: Arc<SandboxFacts>, parts: Arc<Parts>) -> (Event, Option<SandboxError>) {
     let Ok(id) = SandboxId::parse(&facts.id) else { return (Event::StopDone, None) };
-    let work = move || {
+    let mark = {
+        let path = parts.layout.sandbox_stopped(&id);
         // The mark first: a daemon that dies halfway finds a stopped sandbox, and takes down the rest of it.
-        store::replace(&parts.layout.sandbox_stopped(&id), b"").map_err(|e| e.to_string())?;
-        let errors = take_down(&parts, &id);
-        if errors.is_empty() { Ok(()) } else { Err(errors.join("; ")) }
+        move || store::replace(&path, b"").map_err(|e| vec![format!("the mark of its stop: {e}")])
     };
-    match step("sandbox.stop", blocking(Pool::Disk, work)).await {
+    let done = match step("sandbox.stop", blocking(Pool::Disk, mark)).await {
+        Ok(()) => disconnect(&parts, &id).await,
+        failed => failed,
+    };
+    match done {
         Ok(()) => (Event::StopDone, None),
-        Err(what) => (Event::StopFailed, Some(SandboxError::step(&facts.id, "sandbox.stop", what))),
+        Err(what) => {
+            (Event::StopFailed, Some(SandboxError::step(&facts.id, "sandbox.stop", what.join("; "))))
+        }
     }
 }
 
-/// Unpins and unmounts; goes on after an error; finds work done: fine. Used by reclaim too.
-pub(super) fn take_down(parts: &Parts, id: &SandboxId) -> Vec<String> {
+/// Detaches it, then takes down its namespaces and mounts: a network's plugins want to find the namespace, at the next
+/// try too. Used by reclaim too.
+pub(super) async fn disconnect(parts: &Arc<Parts>, id: &SandboxId) -> Result<(), Vec<String>> {
+    parts.networks.detach(id).await.map_err(|e| vec![e.to_string()])?;
+    let (parts, id) = (parts.clone(), id.clone());
+    let errors = step("sandbox.take_down", blocking(Pool::Disk, move || take_down(&parts, &id))).await;
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// Unpins and unmounts; goes on after an error; finds work done: fine.
+fn take_down(parts: &Parts, id: &SandboxId) -> Vec<String> {
     let layout = &parts.layout;
     let mut errors = Vec::new();
     for path in [layout.net_pin(id), layout.ipc_pin(id), layout.uts_pin(id)] {

@@ -5,6 +5,7 @@
 pub mod fd_socket;
 pub mod lock;
 pub mod mounts;
+pub mod netlink;
 pub mod netns;
 pub mod pidfd;
 pub mod rootfs;

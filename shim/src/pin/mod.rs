@@ -6,7 +6,7 @@ mod order;
 
 use std::{
     fs::{self, OpenOptions},
-    io::Read,
+    io::{Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
 };
@@ -17,7 +17,7 @@ use nix::{
     unistd::sethostname,
 };
 
-use self::order::Order;
+use self::order::{Order, Setting};
 use crate::{
     fault::{Because, Fault},
     limits::PIN_ORDER_MAX,
@@ -44,6 +44,7 @@ pub(crate) fn run() -> Result<(), Fault> {
     if let Some(name) = &order.hostname {
         sethostname(name).because(|| format!("the host name {name:?} cannot be set"))?;
     }
+    order.settings.iter().try_for_each(set)?;
     let mut made = Vec::new();
     for (_, name, path) in wanted {
         let Some(path) = path else { continue };
@@ -53,6 +54,19 @@ pub(crate) fn run() -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+/// Writes a setting. /proc/sys shows those of the namespaces of whoever looks, which are the new ones here.
+fn set(setting: &Setting) -> Result<(), Fault> {
+    let path = Path::new("/proc/sys").join(&setting.path);
+    let written = OpenOptions::new().write(true).open(&path).and_then(|mut file| {
+        // The kernel takes a value in one write.
+        file.write_all(setting.value.as_bytes())
+    });
+    match written {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && !setting.must => Ok(()),
+        written => written.because(|| format!("sysctl {}={:?} cannot be set", setting.path, setting.value)),
+    }
 }
 
 /// What was made and is taken back where a later step fails.

@@ -17,6 +17,19 @@ pub(crate) struct Order {
     pub(crate) ipc: Option<PathBuf>,
     /// The UTS namespace.
     pub(crate) uts: Option<PathBuf>,
+    /// Settings of the new namespaces, in the order they came.
+    pub(crate) settings: Vec<Setting>,
+}
+
+/// A kernel setting of the new namespaces.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Setting {
+    /// Below /proc/sys.
+    pub(crate) path: String,
+    /// What is written.
+    pub(crate) value: String,
+    /// Whether it must be there; else a kernel without it is fine.
+    pub(crate) must: bool,
 }
 
 /// Characters shown of a bad text.
@@ -47,6 +60,10 @@ impl Order {
                     }
                     continue;
                 }
+                "sysctl" | "default" => {
+                    order.settings.push(setting(value, key == "sysctl")?);
+                    continue;
+                }
                 "net" => &mut order.net,
                 "ipc" => &mut order.ipc,
                 "uts" => &mut order.uts,
@@ -62,7 +79,33 @@ impl Order {
         if order.net.is_none() && order.ipc.is_none() && order.uts.is_none() {
             return Err(Fault::new("the order names no namespace"));
         }
+        order.check_settings()?;
         Ok(order)
+    }
+
+    /// A setting of a namespace that is not made here would be the host's.
+    fn check_settings(&self) -> Result<(), Fault> {
+        for setting in &self.settings {
+            let made = if setting.path.starts_with("net/") { &self.net } else { &self.ipc };
+            if made.is_none() {
+                return Err(Fault::new(format!("{:?} would be set on the host", start(&setting.path))));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `path=value`, of a kind that namespaces have.
+fn setting(text: &str, must: bool) -> Result<Setting, Fault> {
+    let bad = || Fault::new(format!("{:?} is no setting of a namespace", start(text)));
+    let (path, value) = text.split_once('=').ok_or_else(bad)?;
+    let of_namespaces = ["net/", "kernel/shm", "kernel/msg", "fs/mqueue/"];
+    let known = path == "kernel/sem" || of_namespaces.iter().any(|begin| path.starts_with(begin));
+    let plain = path.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
+    if known && plain && !text.contains('\0') {
+        Ok(Setting { path: path.to_owned(), value: value.to_owned(), must })
+    } else {
+        Err(bad())
     }
 }
 
@@ -91,6 +134,9 @@ mod tests {
         assert_eq!(order.hostname.as_deref(), Some("web-0"));
         assert_eq!(order.net.unwrap().to_str(), Some("/run/netns/a"));
         assert!(Order::parse("ipc=/s/ipc\n").unwrap().net.is_none());
+        let order = Order::parse("net=/a\nsysctl=net/core/somaxconn=7\ndefault=net/x=0 1\n").unwrap();
+        let found: Vec<_> = order.settings.iter().map(|s| (&*s.path, &*s.value, s.must)).collect();
+        assert_eq!(found, [("net/core/somaxconn", "7", true), ("net/x", "0 1", false)]);
     }
 
     #[test]
@@ -104,6 +150,11 @@ mod tests {
             "net=/a\nnet=/b",
             "hostname=h\nnet=/a",
             "hostname=\nuts=/a",
+            "sysctl=net/ipv4/ip_forward=1\nipc=/a",
+            "sysctl=kernel/shmmax=1\nnet=/a",
+            "sysctl=kernel/hostname=x\nipc=/a\nuts=/b",
+            "sysctl=net/../kernel/hostname=x\nnet=/a",
+            "sysctl=net/ipv4/ip_forward\nnet=/a",
             &format!("hostname={}\nuts=/a", "h".repeat(65)),
         ] {
             assert!(Order::parse(bad).is_err(), "{bad:?}");

@@ -54,10 +54,11 @@ fn response(event: &Event, sandboxes: &Sandboxes, containers: &Containers) -> v1
         Kind::Deleted => v1::ContainerEventType::ContainerDeletedEvent,
     };
     let there = sandboxes.find(&event.sandbox_id).ok().flatten();
+    let addresses = sandboxes.networks().of(&event.sandbox_id);
     let status = match (&there, &event.sandbox) {
-        (Some(sandbox), _) => Some(pod_sandbox_status(&sandbox.facts, sandbox.state())),
+        (Some(sandbox), _) => Some(pod_sandbox_status(&sandbox.facts, sandbox.state(), &addresses)),
         // Gone meanwhile, or with this event.
-        (None, Some(facts)) => Some(pod_sandbox_status(facts, State::NotReady)),
+        (None, Some(facts)) => Some(pod_sandbox_status(facts, State::NotReady, &[])),
         (None, None) => None,
     };
     let mine = containers.of_sandbox(&event.sandbox_id);

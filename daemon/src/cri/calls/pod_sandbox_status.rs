@@ -23,6 +23,7 @@ pub(in crate::cri) fn handle(
 ) -> Result<v1::PodSandboxStatusResponse, Status> {
     let wanted = required(&request.pod_sandbox_id, "pod_sandbox_id")?;
     let sandbox = sandboxes.get(&wanted).map_err(error::sandbox)?;
+    let addresses = sandboxes.networks().of(&sandbox.facts.id);
     let mut info = HashMap::new();
     if request.verbose
         && let Ok(id) = protocol::ids::SandboxId::parse(&sandbox.facts.id)
@@ -35,7 +36,7 @@ pub(in crate::cri) fn handle(
         info.insert("info".to_owned(), text.to_string());
     }
     Ok(v1::PodSandboxStatusResponse {
-        status: Some(pod_sandbox_status(&sandbox.facts, sandbox.state())),
+        status: Some(pod_sandbox_status(&sandbox.facts, sandbox.state(), &addresses)),
         info,
         ..v1::PodSandboxStatusResponse::default()
     })

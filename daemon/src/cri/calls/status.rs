@@ -6,11 +6,12 @@ use std::collections::HashMap;
 
 use cri_api::v1;
 
-use crate::{cri::Identity, oci::Handlers};
+use crate::{cri::Identity, network::Networks, oci::Handlers};
 
 pub(in crate::cri) fn handle(
     identity: &Identity,
     handlers: &Handlers,
+    networks: &Networks,
     request: v1::StatusRequest,
 ) -> v1::StatusResponse {
     let runtime = match handlers.default_is_there() {
@@ -22,12 +23,10 @@ pub(in crate::cri) fn handle(
             &format!("the default runtime {name} is not installed, or runtimes.{name}.path is wrong"),
         ),
     };
-    let network = condition(
-        "NetworkReady",
-        false,
-        "LoopbackOnly",
-        "pods on their own network have loopback only in this version; pods on the host's network work",
-    );
+    let network = match networks.ready() {
+        Ok(message) => condition("NetworkReady", true, "", &message),
+        Err(why) => condition("NetworkReady", false, why.reason, &why.message),
+    };
     let handler = |name: &str| v1::RuntimeHandler {
         name: name.to_owned(),
         features: Some(v1::RuntimeHandlerFeatures::default()),

@@ -5,11 +5,13 @@
 mod auth;
 mod checks;
 mod container;
+mod ports;
 mod resources;
 mod sandbox;
 mod security;
 mod stats;
 mod status;
+mod sysctls;
 
 pub(super) use auth::credentials;
 pub(super) use checks::{fits_labels, required};

@@ -6,8 +6,10 @@ use cri_api::v1;
 use tonic::Status;
 
 use super::{
-    checks::{absolute, labels, list, name, required, unsupported, word},
+    checks::{absolute, labels, list, name, required, word},
+    ports::ports,
     security::{selinux, users},
+    sysctls::sysctls,
 };
 use crate::{
     cri::error::invalid,
@@ -28,11 +30,9 @@ pub(in crate::cri) fn sandbox_config(
     let metadata = config.metadata.as_ref().ok_or_else(|| invalid("config.metadata is missing"))?;
     let linux = config.linux.clone().unwrap_or_default();
     let security = linux.security_context.clone().unwrap_or_default();
-    refuse(&linux, &security, modules)?;
+    refuse(&security, modules)?;
     let namespaces = security.namespace_options.as_ref();
     let network = namespace(namespaces.map(|n| n.network), "network", &[Sharing::Pod, Sharing::Node])?;
-    let host_ports = config.port_mappings.iter().any(|port| port.host_port > 0);
-    unsupported(host_ports && network == Sharing::Pod, "config.port_mappings.host_port")?;
     let ipc = namespace(namespaces.map(|n| n.ipc), "ipc", &[Sharing::Pod, Sharing::Node])?;
     Ok(SandboxConfig {
         name: SandboxName {
@@ -55,16 +55,14 @@ pub(in crate::cri) fn sandbox_config(
         ipc,
         cgroup_parent: cgroup_parent(&linux.cgroup_parent)?,
         privileged: security.privileged,
+        // On the host's network every port is the host's already.
+        ports: if network == Sharing::Pod { ports(&config.port_mappings)? } else { Vec::new() },
+        sysctls: sysctls(&linux.sysctls, network, ipc)?,
     })
 }
 
-fn refuse(
-    linux: &v1::LinuxPodSandboxConfig,
-    security: &v1::LinuxSandboxSecurityContext,
-    modules: SecurityModules,
-) -> Result<(), Status> {
+fn refuse(security: &v1::LinuxSandboxSecurityContext, modules: SecurityModules) -> Result<(), Status> {
     let context = "config.linux.security_context";
-    unsupported(!linux.sysctls.is_empty(), "config.linux.sysctls")?;
     selinux(security.selinux_options.as_ref(), modules)?;
     if security.run_as_group.is_some() && security.run_as_user.is_none() {
         return Err(invalid(format!("{context}.run_as_group needs run_as_user beside it")));

@@ -2,7 +2,7 @@
 //!
 //! A status is never invented: a loss is 255 with a reason. Never: a field that is not true.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::IpAddr};
 
 use cri_api::v1;
 use protocol::exit_record::{ExitRecord, ExitStatus};
@@ -51,7 +51,20 @@ pub(in crate::cri) fn pod_sandbox(sandbox: &Sandbox) -> v1::PodSandbox {
     }
 }
 
-pub(in crate::cri) fn pod_sandbox_status(facts: &SandboxFacts, state: SandboxState) -> v1::PodSandboxStatus {
+/// The pod's addresses; a pod on the host's network has none of its own.
+fn network_status(addresses: &[IpAddr]) -> v1::PodSandboxNetworkStatus {
+    let mut texts = addresses.iter().map(ToString::to_string);
+    v1::PodSandboxNetworkStatus {
+        ip: texts.next().unwrap_or_default(),
+        additional_ips: texts.map(|ip| v1::PodIp { ip }).collect(),
+    }
+}
+
+pub(in crate::cri) fn pod_sandbox_status(
+    facts: &SandboxFacts,
+    state: SandboxState,
+    addresses: &[IpAddr],
+) -> v1::PodSandboxStatus {
     let mode = |sharing: Sharing| match sharing {
         Sharing::Pod => v1::NamespaceMode::Pod as i32,
         Sharing::Container => v1::NamespaceMode::Container as i32,
@@ -70,8 +83,7 @@ pub(in crate::cri) fn pod_sandbox_status(facts: &SandboxFacts, state: SandboxSta
         metadata: Some(sandbox_metadata(&config.name)),
         state: sandbox_state(state) as i32,
         created_at: facts.created_at,
-        // Loopback only, or the host's network: no address of the pod's own.
-        network: Some(v1::PodSandboxNetworkStatus::default()),
+        network: Some(network_status(addresses)),
         linux: Some(v1::LinuxPodSandboxStatus { namespaces: Some(v1::Namespace { options: Some(options) }) }),
         labels: map(&config.labels),
         annotations: map(&config.annotations),

@@ -93,7 +93,7 @@ fn what_is_not_supported_is_refused_by_name() {
     assert!(refused_container(|c| c.cdi_devices.push(v1::CdiDevice::default())).contains("CDI_devices"));
     assert!(
         refused_sandbox(|c| {
-            let sysctls = [("kernel.x".to_owned(), "1".to_owned())].into();
+            let sysctls = [("kernel.hostname".to_owned(), "1".to_owned())].into();
             c.linux = Some(v1::LinuxPodSandboxConfig { sysctls, ..v1::LinuxPodSandboxConfig::default() });
         })
         .contains("sysctls")

@@ -95,6 +95,8 @@ fn sandbox() -> SandboxFacts {
             ipc: Sharing::Pod,
             cgroup_parent: String::new(),
             privileged: false,
+            ports: Vec::new(),
+            sysctls: std::collections::BTreeMap::new(),
         },
         created_at: 1,
         boot_id: "b".into(),

@@ -1,0 +1,474 @@
+//! The built-in network as a driver: what a pod gets, and the order in which it is made and taken apart.
+//!
+//! Every name is computed before it is made (I3), every line of taking apart may find its work done (I4). Owns: the
+//! choice of addresses. Never: a message to the kernel; see `links`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket},
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    firewall::{Firewall, Forward, forwards},
+    host, links,
+    pool::Pool,
+};
+use crate::{
+    network::{
+        NetworkError, NotReady, Subnet,
+        driver::{Network, Pod, Work},
+        record::{RECORD_VERSION, Record},
+    },
+    sandbox::{PortMapping, Protocol},
+    sys::netlink::{self, Netlink},
+    tasks::{self, blocking},
+};
+
+/// What the configuration says.
+#[derive(Debug, Clone)]
+pub struct BridgeSettings {
+    /// Name of the bridge's link.
+    pub name: String,
+    /// Whether that name is ours alone, so that the bridge is removed with the last pod.
+    pub is_ours: bool,
+    /// The ranges, one of each family at most.
+    pub subnets: Vec<Subnet>,
+    /// Whether the configuration itself names the ranges, so that the kubelet's are not taken.
+    pub is_fixed: bool,
+    /// Names the firewall table.
+    pub instance: String,
+    /// This boot.
+    pub boot_id: String,
+}
+
+/// A pod's address and what goes with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Given {
+    address: IpAddr,
+    prefix: u8,
+    gateway: IpAddr,
+}
+
+/// The driver's own part of a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Detail {
+    /// The pod's link on the host.
+    link: String,
+    given: Vec<Given>,
+    ports: Vec<PortMapping>,
+}
+
+/// What memory holds; all of it follows from the settings and the records.
+#[derive(Debug)]
+struct Memory {
+    pools: Vec<Pool>,
+    /// Ranges that pods still have addresses in.
+    subnets: BTreeSet<Subnet>,
+    forwards: BTreeMap<String, Vec<Forward>>,
+    /// Addresses by sandbox.
+    pods: BTreeMap<String, Vec<IpAddr>>,
+}
+
+/// What is made for all pods, as far as this daemon has seen to it.
+#[derive(Debug, Default)]
+struct Ground {
+    /// The ranges that the firewall table was last made for.
+    table: Option<BTreeSet<Subnet>>,
+}
+
+/// The driver.
+#[derive(Debug)]
+pub struct Bridge {
+    settings: BridgeSettings,
+    firewall: Firewall,
+    memory: Mutex<Memory>,
+    /// One change of the ground, and of the firewall, at a time.
+    ground: tokio::sync::Mutex<Ground>,
+}
+
+impl Bridge {
+    /// Nothing is made yet; the first pod makes it.
+    pub fn new(settings: BridgeSettings) -> Self {
+        let firewall = Firewall::new(&settings.instance, &settings.name);
+        if !firewall.is_there() {
+            tracing::info!(
+                "no nft here: on the built-in network pods have no way out of the host and no host ports"
+            );
+        }
+        let pools = pools(&settings.subnets);
+        let subnets = pools.iter().map(Pool::subnet).collect();
+        let memory = Memory { pools, subnets, forwards: BTreeMap::new(), pods: BTreeMap::new() };
+        Self { settings, firewall, memory: Mutex::new(memory), ground: tokio::sync::Mutex::default() }
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn detail(record: &Record) -> Result<Detail, NetworkError> {
+        serde_json::from_value(record.detail.clone()).map_err(|e| NetworkError::at("the record", e))
+    }
+
+    /// Makes, or puts right, what all pods stand on: the bridge, its addresses, the host's settings, the table. The
+    /// bridge's index.
+    async fn ground(&self) -> Result<u32, NetworkError> {
+        let mut ground = self.ground.lock().await;
+        let (subnets, forwards) = {
+            let memory = self.memory();
+            let gateways: Vec<Subnet> = memory.pools.iter().map(Pool::subnet).collect();
+            (gateways, memory.forwards.values().flatten().cloned().collect::<Vec<_>>())
+        };
+        let all = self.memory().subnets.clone();
+        let (name, ranges) = (self.settings.name.clone(), all.clone());
+        let change = Change { all: ground.table.as_ref() != Some(&all), is_ours: self.settings.is_ours };
+        let index = blocking(tasks::Pool::Network, move || make_bridge(&name, &subnets, &ranges, change))
+            .await
+            .map_err(|e| NetworkError::at("the bridge", e))?;
+        if self.firewall.is_there() && ground.table.as_ref() != Some(&all) {
+            self.firewall.replace(&all, &forwards).await?;
+        }
+        ground.table = Some(all);
+        Ok(index)
+    }
+
+    /// Lets a pod's host ports in. Where the table is gone, or is not what it was, all of it is made anew.
+    async fn open_ports(&self, forwards: &[Forward]) -> Result<(), NetworkError> {
+        let _one_at_a_time = self.ground.lock().await;
+        match self.firewall.add(forwards).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                tracing::warn!(%error, "the firewall table is made anew");
+                self.replace_table("").await
+            }
+        }
+    }
+
+    /// Takes a pod's host ports out, and does not leave the table wrong.
+    async fn close_ports(&self, id: &str, forwards: &[Forward]) -> Result<(), NetworkError> {
+        let _one_at_a_time = self.ground.lock().await;
+        match self.firewall.take_out(forwards).await {
+            Ok(()) => Ok(()),
+            Err(_) => self.replace_table(id).await,
+        }
+    }
+
+    /// The whole table from memory, without one pod.
+    async fn replace_table(&self, without: &str) -> Result<(), NetworkError> {
+        let (subnets, forwards) = {
+            let memory = self.memory();
+            let others = memory.forwards.iter().filter(|(id, _)| *id != without);
+            let others: Vec<Forward> = others.flat_map(|(_, forwards)| forwards).cloned().collect();
+            (memory.subnets.clone(), others)
+        };
+        self.firewall.replace(&subnets, &forwards).await
+    }
+}
+
+fn pools(subnets: &[Subnet]) -> Vec<Pool> {
+    let wanted = subnets.iter().filter(|subnet| subnet.is_ipv4() || host::has_ipv6());
+    wanted.copied().map(Pool::new).collect()
+}
+
+/// The host's end of a pod's pair of links: at most 15 letters, the pod's alone.
+fn outside(id: &str) -> String {
+    /// Letters of the id in it: 52 bits of chance.
+    const LETTERS: usize = 13;
+    format!("tf{}", id.get(..LETTERS).unwrap_or(id))
+}
+
+/// How much of the ground is looked at.
+#[derive(Debug, Clone, Copy)]
+struct Change {
+    /// It is the first time, or the ranges are others.
+    all: bool,
+    /// Addresses that are not ours do not belong on the bridge.
+    is_ours: bool,
+}
+
+fn make_bridge(
+    name: &str,
+    subnets: &[Subnet],
+    ranges: &BTreeSet<Subnet>,
+    change: Change,
+) -> std::io::Result<u32> {
+    let mut netlink = Netlink::open()?;
+    let gateway = subnets.iter().map(Subnet::gateway).find_map(|gateway| match gateway {
+        IpAddr::V4(gateway) => Some(gateway),
+        IpAddr::V6(_) => None,
+    });
+    let mac = links::mac(gateway.unwrap_or(Ipv4Addr::UNSPECIFIED));
+    let index = links::bridge(&mut netlink, name, mac)?;
+    for subnet in ranges {
+        links::add_address(&mut netlink, index, subnet.gateway(), subnet.prefix())?;
+    }
+    if change.all {
+        if change.is_ours {
+            let gateways: Vec<IpAddr> = ranges.iter().map(Subnet::gateway).collect();
+            links::keep_addresses(&mut netlink, index, |address| gateways.contains(&address))?;
+        }
+        if subnets.iter().any(Subnet::is_ipv4) {
+            host::allow_ipv4(name)?;
+        }
+        if subnets.iter().any(|subnet| !subnet.is_ipv4()) {
+            host::allow_ipv6()?;
+        }
+    }
+    Ok(index)
+}
+
+/// Makes a pod's links, addresses and routes.
+fn make_links(bridge: u32, pin: &std::path::Path, detail: &Detail) -> std::io::Result<()> {
+    let namespace = netlink::namespace(pin)?;
+    let first = detail.given.iter().find_map(|given| match given.address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    });
+    // Without an IPv4 address: the kernel's own choice would do, but one that is known is easier to find.
+    let mac = links::mac(first.unwrap_or(Ipv4Addr::BROADCAST));
+    let about = |what: &str| {
+        let what = what.to_owned();
+        move |e: std::io::Error| std::io::Error::new(e.kind(), format!("{what}: {e}"))
+    };
+    links::pair(&mut Netlink::open()?, &detail.link, bridge, &namespace, mac).map_err(about(&detail.link))?;
+    let mut inside = Netlink::open_in(pin).map_err(about("the way into its namespace"))?;
+    let index = links::index(&mut inside, links::INSIDE)?;
+    links::up(&mut inside, index)?;
+    for given in &detail.given {
+        let (address, gateway) = (given.address, given.gateway);
+        let shown = format!("address {address}");
+        links::add_address(&mut inside, index, address, given.prefix).map_err(about(&shown))?;
+        let shown = format!("route through {gateway}");
+        links::default_route(&mut inside, index, gateway).map_err(about(&shown))?;
+    }
+    Ok(())
+}
+
+/// A process of the host that listens there would not be reached any more.
+fn is_free_on_host(port: &PortMapping) -> bool {
+    let at = port.host_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let busy = |e: std::io::Error| e.kind() == std::io::ErrorKind::AddrInUse;
+    match port.protocol {
+        Protocol::Tcp => !TcpListener::bind((at, port.host_port)).is_err_and(busy),
+        Protocol::Udp => !UdpSocket::bind((at, port.host_port)).is_err_and(busy),
+        Protocol::Sctp => true,
+    }
+}
+
+impl Memory {
+    /// Who else has one of these ports.
+    fn conflict(&self, id: &str, port: &PortMapping) -> Option<String> {
+        let others = self.forwards.iter().filter(|(holder, _)| *holder != id);
+        let mut taken = others.flat_map(|(holder, list)| list.iter().map(move |f| (holder, &f.port)));
+        taken.find(|(_, other)| other.meets(port)).map(|(holder, _)| format!("sandbox {holder}"))
+    }
+}
+
+impl Network for Bridge {
+    fn name(&self) -> &'static str {
+        "bridge"
+    }
+
+    fn outlives_reboot(&self) -> bool {
+        false
+    }
+
+    fn is_wanted(&self) -> bool {
+        true
+    }
+
+    fn ready(&self) -> Result<String, NotReady> {
+        let not_ready = |reason, message| Err(NotReady { reason, message });
+        let subnets: Vec<Subnet> = self.memory().pools.iter().map(Pool::subnet).collect();
+        let look = || -> std::io::Result<Option<String>> {
+            let mut netlink = Netlink::open()?;
+            let routes = links::routes(&mut netlink)?;
+            let own = links::index(&mut netlink, &self.settings.name).ok();
+            let taken = routes.iter().find(|(address, prefix, link)| {
+                Some(*link) != own && subnets.iter().any(|subnet| subnet.overlaps(*address, *prefix))
+            });
+            Ok(taken.map(|(address, prefix, _)| format!("{address}/{prefix}")))
+        };
+        match look() {
+            Ok(None) if self.firewall.is_there() => Ok(String::new()),
+            Ok(None) => {
+                Ok("no nft here: pods have no way out of the host and no host ports; install nftables".into())
+            }
+            Ok(Some(route)) => {
+                let ranges: Vec<String> = subnets.iter().map(ToString::to_string).collect();
+                let message = format!(
+                    "the host has a route to {route}, which pods' addresses ({}) would cut off; set bridge.subnet",
+                    ranges.join(", ")
+                );
+                not_ready("SubnetInUse", message)
+            }
+            Err(error) => not_ready("NetlinkFailed", format!("the host's routes cannot be read: {error}")),
+        }
+    }
+
+    fn plan(&self, pod: &Pod<'_>) -> Result<Record, NetworkError> {
+        let ports = &pod.config.ports;
+        if !ports.is_empty() && !self.firewall.is_there() {
+            return Err(NetworkError::NoFirewall);
+        }
+        self.ready().map_err(|e| NetworkError::NotReady(e.message))?;
+        let mut memory = self.memory();
+        for port in ports {
+            let of_host = || (!is_free_on_host(port)).then(|| "a process of the host".to_owned());
+            if let Some(holder) = memory.conflict(pod.id, port).or_else(of_host) {
+                return Err(NetworkError::PortTaken {
+                    protocol: port.protocol.name(),
+                    port: port.host_port,
+                    address: port.host_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+                    holder,
+                });
+            }
+        }
+        let mut given = Vec::new();
+        for pool in &mut memory.pools {
+            let subnet = pool.subnet();
+            let Some(address) = pool.take(pod.id) else {
+                memory.pools.iter_mut().for_each(|pool| pool.give_back(pod.id));
+                return Err(NetworkError::NoAddress(subnet.to_string()));
+            };
+            given.push(Given { address, prefix: subnet.prefix(), gateway: subnet.gateway() });
+        }
+        let addresses: Vec<IpAddr> = given.iter().map(|given| given.address).collect();
+        memory.forwards.insert(pod.id.to_owned(), forwards(ports, &addresses));
+        memory.pods.insert(pod.id.to_owned(), addresses.clone());
+        let detail = Detail { link: outside(pod.id), given, ports: ports.clone() };
+        Ok(Record {
+            version: RECORD_VERSION,
+            driver: self.name().to_owned(),
+            boot_id: self.settings.boot_id.clone(),
+            addresses,
+            detail: serde_json::to_value(detail).map_err(|e| NetworkError::at("the record", e))?,
+        })
+    }
+
+    fn attach<'a>(&'a self, pod: &'a Pod<'a>, record: &'a mut Record) -> Work<'a, ()> {
+        Box::pin(async move {
+            let detail = Self::detail(record)?;
+            let forwards = forwards(&detail.ports, &record.addresses);
+            let bridge = self.ground().await?;
+            let pin = pod.netns.clone();
+            blocking(tasks::Pool::Network, move || make_links(bridge, &pin, &detail))
+                .await
+                .map_err(|e| NetworkError::at("the pod's link", e))?;
+            if !forwards.is_empty() {
+                self.open_ports(&forwards).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn detach<'a>(&'a self, id: &'a str, _: PathBuf, record: &'a Record) -> Work<'a, ()> {
+        Box::pin(async move {
+            if record.boot_id != self.settings.boot_id {
+                return Ok(());
+            }
+            let detail = Self::detail(record)?;
+            let forwards = forwards(&detail.ports, &record.addresses);
+            if !forwards.is_empty() && self.firewall.is_there() {
+                self.close_ports(id, &forwards).await?;
+            }
+            let link = detail.link;
+            blocking(tasks::Pool::Network, move || links::remove(&mut Netlink::open()?, &link))
+                .await
+                .map_err(|e| NetworkError::at("the pod's link", e))
+        })
+    }
+
+    fn forget(&self, id: &str) {
+        let mut memory = self.memory();
+        memory.pools.iter_mut().for_each(|pool| pool.give_back(id));
+        memory.forwards.remove(id);
+        memory.pods.remove(id);
+    }
+
+    fn adopt(&self, id: &str, record: &Record) {
+        if record.driver != self.name() || record.boot_id != self.settings.boot_id {
+            return;
+        }
+        let Ok(detail) = Self::detail(record) else { return };
+        let mut memory = self.memory();
+        for given in &detail.given {
+            let others: Vec<String> =
+                memory.pools.iter_mut().filter_map(|pool| pool.note(given.address, id)).collect();
+            if let Some(other) = others.first() {
+                tracing::error!(id, other, address = %given.address, "two pods have one address: stop one of them");
+            }
+            // Of a range that was another one then: its pods go on as they are.
+            memory.subnets.extend(format!("{}/{}", given.address, given.prefix).parse::<Subnet>());
+        }
+        memory.forwards.insert(id.to_owned(), forwards(&detail.ports, &record.addresses));
+        memory.pods.insert(id.to_owned(), record.addresses.clone());
+    }
+
+    fn recovered(&self) -> Work<'_, ()> {
+        Box::pin(
+            async move { if self.memory().pods.is_empty() { Ok(()) } else { self.ground().await.map(drop) } },
+        )
+    }
+
+    fn set_ranges(&self, ranges: &[Subnet]) {
+        if ranges.is_empty() {
+            return;
+        }
+        if self.settings.is_fixed {
+            tracing::info!(?ranges, "the node's pod range is not taken: bridge.subnet is configured");
+            return;
+        }
+        let mut memory = self.memory();
+        let old: Vec<Subnet> = memory.pools.iter().map(Pool::subnet).collect();
+        let mut wanted = ranges.to_vec();
+        // Of a family that is not told the built-in range stays, so that a pod has what it had.
+        wanted.extend(
+            self.settings.subnets.iter().filter(|s| !ranges.iter().any(|r| r.is_ipv4() == s.is_ipv4())),
+        );
+        let mut new = pools(&wanted);
+        if new.iter().map(Pool::subnet).collect::<Vec<_>>() == old {
+            return;
+        }
+        // Pods that have an address in a new range keep it.
+        for pool in &mut new {
+            for (id, addresses) in &memory.pods {
+                addresses.iter().for_each(|address| drop(pool.note(*address, id)));
+            }
+        }
+        let used: Vec<IpAddr> = memory.pods.values().flatten().copied().collect();
+        memory.subnets.retain(|subnet| used.iter().any(|address| subnet.contains(*address)));
+        memory.subnets.extend(new.iter().map(Pool::subnet));
+        memory.pools = new;
+    }
+
+    fn leave(&self) -> Work<'_, ()> {
+        Box::pin(async move {
+            let mut ground = self.ground.lock().await;
+            if !self.memory().pods.is_empty() {
+                return Ok(());
+            }
+            let name = self.settings.name.clone();
+            let look =
+                move || Netlink::open().and_then(|mut netlink| links::index(&mut netlink, &name)).is_ok();
+            let was_made = ground.table.take().is_some();
+            // A daemon that was killed may have left it.
+            if !was_made && !blocking(tasks::Pool::Network, look).await {
+                return Ok(());
+            }
+            if self.firewall.is_there() {
+                self.firewall.remove().await?;
+            }
+            if !self.settings.is_ours {
+                return Ok(());
+            }
+            let name = self.settings.name.clone();
+            blocking(tasks::Pool::Network, move || links::remove(&mut Netlink::open()?, &name))
+                .await
+                .map_err(|e| NetworkError::at("the bridge", e))
+        })
+    }
+}
