@@ -53,6 +53,10 @@ impl Members {
     }
 }
 
+/// v1 hierarchies that a pod's first process joins: by the first it is killed, by the others counted. Others refuse
+/// a process until they are set up.
+const INIT_HIERARCHIES: [&str; 4] = ["freezer", "memory", "pids", "systemd"];
+
 /// The cgroups of this host as one daemon uses them.
 #[derive(Debug, Clone)]
 pub struct Cgroups {
@@ -200,6 +204,44 @@ impl Cgroups {
             append(&folder.join("cgroup.procs"), &pid.to_string())?;
         }
         Ok(())
+    }
+
+    /// Makes a place of one's own under a parent and moves a process there, where it can be found, limited and killed.
+    pub fn take_in(&self, parent: &str, id: &ContainerId, pid: u32) -> io::Result<()> {
+        for hierarchy in &self.hierarchies {
+            let name = hierarchy.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+            if !self.v2 && !INIT_HIERARCHIES.contains(&name) {
+                continue;
+            }
+            let folder = hierarchy.join(self.relative(parent, id));
+            fs::create_dir_all(&folder)?;
+            append(&folder.join("cgroup.procs"), &pid.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Kills every process of such a place and waits until none is left.
+    pub fn end(&self, parent: &str, id: &ContainerId, patience: Duration) -> io::Result<()> {
+        let begun = Instant::now();
+        loop {
+            let members = self.members(parent, id);
+            let handles: Vec<PidFd> = members
+                .pids()
+                .into_iter()
+                .filter_map(|pid| PidFd::open(pid).transpose())
+                .collect::<Result<_, _>>()?;
+            if handles.is_empty() {
+                return Ok(());
+            }
+            self.kill(parent, id)?;
+            for handle in handles {
+                if !handle.ends_within(patience.saturating_sub(begun.elapsed()))? {
+                    return Err(io::Error::other(format!(
+                        "it does not end within {patience:?} after SIGKILL"
+                    )));
+                }
+            }
+        }
     }
 
     /// The processes of a container.

@@ -3,6 +3,7 @@
 //! Owns: the choice of the role. Never: does the work of one.
 
 mod fault;
+mod init;
 mod limits;
 mod pin;
 mod supervise;
@@ -18,13 +19,13 @@ fn main() -> ExitCode {
     let done = match role.as_deref() {
         None | Some("supervise") => supervise::run(),
         Some("pin") => pin::run(),
+        Some("init") => init::run(),
         Some("--version" | "version") => {
             say(&mut std::io::stdout(), concat!("taffrail-shim ", env!("CARGO_PKG_VERSION")));
             return ExitCode::SUCCESS;
         }
         Some(_) => {
-            let usage =
-                "taffrail-shim: started by taffrail; roles: supervise (standard input is a socket), pin";
+            let usage = "taffrail-shim: started by taffrail; roles: supervise (standard input is a socket), pin, init";
             say(&mut std::io::stderr(), usage);
             return ExitCode::from(USAGE);
         }

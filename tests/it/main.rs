@@ -32,6 +32,7 @@ mod network;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test's tasks end with its executor")]
 mod parenthood;
+mod pids;
 #[cfg(test)]
 mod pull;
 #[cfg(test)]

@@ -85,8 +85,52 @@ fn demo_layer() -> io::Result<Vec<u8>> {
     layer.into_inner()
 }
 
+/// Something more in an image of busybox, or in the place of what it has there.
+#[derive(Debug, Clone, Copy)]
+pub enum Extra<'a> {
+    /// A file with this content.
+    File(&'a str, &'a [u8]),
+    /// A symbolic link with this text.
+    Link(&'a str, &'a str),
+    /// A named pipe.
+    Pipe(&'a str),
+    /// A folder, with this mode.
+    Folder(&'a str, u32),
+}
+
+impl Extra<'_> {
+    fn path(&self) -> &str {
+        match self {
+            Self::File(path, _) | Self::Link(path, _) | Self::Pipe(path) | Self::Folder(path, _) => path,
+        }
+    }
+
+    fn add(&self, tar: &mut tar::Builder<Vec<u8>>) -> io::Result<()> {
+        match *self {
+            Self::File(path, content) => add(tar, path, 0o644, content),
+            Self::Link(path, text) => {
+                tar.append_link(&mut header(tar::EntryType::Symlink, 0o777, 0), path, text)
+            }
+            Self::Pipe(path) => {
+                tar.append_data(&mut header(tar::EntryType::Fifo, 0o644, 0), path, io::empty())
+            }
+            Self::Folder(path, mode) => add_folder(tar, path, mode),
+        }
+    }
+}
+
 /// The image [`BUSYBOX`] from the host's static busybox; `None`: the host has none.
 pub fn write_busybox(file: &Path) -> Option<io::Result<()>> {
+    write_busybox_with(file, BUSYBOX, &[], &serde_json::json!({}))
+}
+
+/// The same under another name with more in it, and more in its configuration.
+pub fn write_busybox_with(
+    file: &Path,
+    name: &str,
+    extra: &[Extra<'_>],
+    config: &serde_json::Value,
+) -> Option<io::Result<()>> {
     let busybox = crate::host::find("busybox")?;
     let made = || {
         let mut layer = tar::Builder::new(Vec::new());
@@ -97,9 +141,17 @@ pub fn write_busybox(file: &Path) -> Option<io::Result<()>> {
         for applet in APPLETS {
             add_link(&mut layer, &format!("bin/{applet}"), "bin/busybox")?;
         }
-        add(&mut layer, "etc/passwd", 0o644, b"root:x:0:0:root:/:/bin/sh\n")?;
-        let config = serde_json::json!({ "Cmd": ["/bin/sh"], "Env": ["PATH=/bin"] });
-        write(file, BUSYBOX, &layer.into_inner()?, &config)
+        if !extra.iter().any(|extra| extra.path() == "etc/passwd") {
+            add(&mut layer, "etc/passwd", 0o644, b"root:x:0:0:root:/:/bin/sh\n")?;
+        }
+        for extra in extra {
+            extra.add(&mut layer)?;
+        }
+        let mut all = serde_json::json!({ "Cmd": ["/bin/sh"], "Env": ["PATH=/bin"] });
+        for (key, value) in config.as_object().into_iter().flatten() {
+            all[key] = value.clone();
+        }
+        write(file, name, &layer.into_inner()?, &all)
     };
     Some(made())
 }

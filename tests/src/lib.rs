@@ -18,3 +18,4 @@ pub mod limits;
 pub mod network;
 pub mod nursery;
 pub mod registry;
+pub mod workload;

@@ -13,9 +13,10 @@ use protocol::{
 use serde::de::DeserializeOwned;
 
 use crate::{
+    cgroups::Cgroups,
     container::{self, Adopted, ContainerFacts, Containers, Resources, User, record_lost},
     layout::Layout,
-    sandbox::{self, SandboxFacts, Sandboxes, lifecycle::State},
+    sandbox::{self, PodInit, SandboxFacts, Sandboxes, lifecycle::State},
     shims::{Condition, inspect, read_exit_record},
     steps::reach,
     store, tasks,
@@ -46,7 +47,7 @@ pub async fn recover(
             continue;
         };
         let facts: SandboxFacts = facts;
-        let state = sandbox_state(layout, &id, &facts, boot_id);
+        let state = sandbox_state(layout, &containers.parts().cgroups, &id, &facts, boot_id);
         tracing::debug!(%id, ?state, "sandbox found");
         sandboxes.adopt(facts, state);
         found.sandboxes += 1;
@@ -122,7 +123,13 @@ fn entry<I, F: DeserializeOwned>(
     }
 }
 
-fn sandbox_state(layout: &Layout, id: &SandboxId, facts: &SandboxFacts, boot_id: &str) -> State {
+fn sandbox_state(
+    layout: &Layout,
+    cgroups: &Cgroups,
+    id: &SandboxId,
+    facts: &SandboxFacts,
+    boot_id: &str,
+) -> State {
     if !layout.sandbox_ready(id).exists() {
         return State::Reclaiming;
     }
@@ -131,7 +138,10 @@ fn sandbox_state(layout: &Layout, id: &SandboxId, facts: &SandboxFacts, boot_id:
         return State::Stopping;
     }
     let pinned = facts.config.network == sandbox::Sharing::Node || layout.net_pin(id).exists();
-    if layout.sandbox_stopped(id).exists() || facts.boot_id != boot_id || !pinned {
+    // A PID namespace whose first process has ended takes nobody in any more.
+    let peopled = facts.config.pid != sandbox::Sharing::Pod
+        || PodInit::of(facts, cgroups).is_ok_and(|init| init.is_alive());
+    if layout.sandbox_stopped(id).exists() || facts.boot_id != boot_id || !pinned || !peopled {
         return State::NotReady;
     }
     State::Ready

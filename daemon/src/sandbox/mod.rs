@@ -6,6 +6,7 @@ mod error;
 mod facts;
 pub mod lifecycle;
 mod owner;
+mod pod_init;
 mod reclaim;
 mod registry;
 mod run;
@@ -18,6 +19,7 @@ pub use facts::{
     Dns, FACTS_VERSION, PortMapping, Protocol, SandboxConfig, SandboxFacts, SandboxName, Sharing,
 };
 pub use owner::{Lease, Sandbox};
+pub use pod_init::PodInit;
 pub use registry::Sandboxes;
 
 use crate::{

@@ -21,7 +21,7 @@ pub(super) async fn reclaim(facts: Arc<SandboxFacts>, parts: Arc<Parts>) -> (Eve
     let unmade = step("sandbox.reclaim", blocking(Pool::Disk, move || store::remove_file(&mark))).await;
     let mut errors: Vec<String> =
         unmade.err().map(|e| format!("mark of its making: {e}")).into_iter().collect();
-    errors.extend(disconnect(&parts, &id).await.err().into_iter().flatten());
+    errors.extend(disconnect(&facts, &parts, &id).await.err().into_iter().flatten());
     let work = move || {
         if errors.is_empty() {
             let state = store::remove_dir(&parts.layout.sandbox_state(&id));

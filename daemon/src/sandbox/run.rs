@@ -7,7 +7,7 @@ use std::{io, path::Path, sync::Arc};
 
 use protocol::ids::SandboxId;
 
-use super::{Parts, SandboxError, SandboxFacts, Sharing, lifecycle::Event};
+use super::{Parts, PodInit, SandboxError, SandboxFacts, Sharing, lifecycle::Event};
 use crate::{
     network, shims,
     steps::step,
@@ -51,14 +51,9 @@ async fn make(facts: &Arc<SandboxFacts>, parts: &Arc<Parts>) -> Result<(), Sandb
     };
     disk_step("sandbox.facts", remember).await?;
     disk_step("sandbox.files", write_files).await?;
-    let wishes = wishes(facts, parts, &id);
-    if !wishes.is_empty() {
-        let program = parts.shims.program().path();
-        let pinned = shims::pin_namespaces(&program, &wishes);
-        step("sandbox.namespaces", pinned)
-            .await
-            .map_err(|e| SandboxError::step(&facts.id, "sandbox.namespaces", e))?;
-    }
+    step("sandbox.namespaces", namespaces(facts, parts, &id))
+        .await
+        .map_err(|e| SandboxError::step(&facts.id, "sandbox.namespaces", e))?;
     if facts.config.network == Sharing::Pod {
         let failed = |e: String| SandboxError::step(&facts.id, "sandbox.network", e);
         let attached = step("sandbox.network", parts.networks.attach(&id, &facts.config));
@@ -98,6 +93,37 @@ fn file(path: &Path, text: &str) -> io::Result<()> {
     use std::{fs::OpenOptions, io::Write, os::unix::fs::OpenOptionsExt};
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path)?;
     file.write_all(text.as_bytes())
+}
+
+async fn namespaces(facts: &SandboxFacts, parts: &Parts, id: &SandboxId) -> Result<(), String> {
+    let program = parts.shims.program().path();
+    let wishes = wishes(facts, parts, id);
+    if !wishes.is_empty() {
+        shims::pin_namespaces(&program, &wishes).await?;
+    }
+    if facts.config.pid != Sharing::Pod {
+        return Ok(());
+    }
+    let place = PodInit::of(facts, &parts.cgroups).map_err(|e| e.to_string())?;
+    let order = init_wishes(facts, parts, id);
+    shims::start_init(&program, &order, move |pid| place.take_in(pid)).await
+}
+
+/// The init program's lines: it lives in the namespaces that the pod has.
+fn init_wishes(facts: &SandboxFacts, parts: &Parts, id: &SandboxId) -> String {
+    let layout = &parts.layout;
+    let mut lines = format!("pid={}\n", layout.pid_pin(id).display());
+    let own_network = facts.config.network != Sharing::Node;
+    for (own, pin) in [
+        (own_network, layout.net_pin(id)),
+        (own_network, layout.uts_pin(id)),
+        (facts.config.ipc != Sharing::Node, layout.ipc_pin(id)),
+    ] {
+        if own {
+            lines.push_str(&format!("join={}\n", pin.display()));
+        }
+    }
+    lines
 }
 
 /// The pin program's lines.

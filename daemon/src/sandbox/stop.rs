@@ -6,7 +6,7 @@ use std::{fs, io, path::Path, sync::Arc};
 
 use protocol::ids::SandboxId;
 
-use super::{Parts, SandboxError, SandboxFacts, lifecycle::Event};
+use super::{Parts, PodInit, SandboxError, SandboxFacts, lifecycle::Event};
 use crate::{
     steps::step,
     store, sys,
@@ -21,7 +21,7 @@ pub(super) async fn stop(facts: Arc<SandboxFacts>, parts: Arc<Parts>) -> (Event,
         move || store::replace(&path, b"").map_err(|e| vec![format!("the mark of its stop: {e}")])
     };
     let done = match step("sandbox.stop", blocking(Pool::Disk, mark)).await {
-        Ok(()) => disconnect(&parts, &id).await,
+        Ok(()) => disconnect(&facts, &parts, &id).await,
         failed => failed,
     };
     match done {
@@ -34,18 +34,26 @@ pub(super) async fn stop(facts: Arc<SandboxFacts>, parts: Arc<Parts>) -> (Event,
 
 /// Detaches it, then takes down its namespaces and mounts: a network's plugins want to find the namespace, at the next
 /// try too. Used by reclaim too.
-pub(super) async fn disconnect(parts: &Arc<Parts>, id: &SandboxId) -> Result<(), Vec<String>> {
+pub(super) async fn disconnect(
+    facts: &Arc<SandboxFacts>,
+    parts: &Arc<Parts>,
+    id: &SandboxId,
+) -> Result<(), Vec<String>> {
     parts.networks.detach(id).await.map_err(|e| vec![e.to_string()])?;
-    let (parts, id) = (parts.clone(), id.clone());
-    let errors = step("sandbox.take_down", blocking(Pool::Disk, move || take_down(&parts, &id))).await;
+    let (facts, parts, id) = (facts.clone(), parts.clone(), id.clone());
+    let errors =
+        step("sandbox.take_down", blocking(Pool::Disk, move || take_down(&facts, &parts, &id))).await;
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 /// Unpins and unmounts; goes on after an error; finds work done: fine.
-fn take_down(parts: &Parts, id: &SandboxId) -> Vec<String> {
+fn take_down(facts: &SandboxFacts, parts: &Parts, id: &SandboxId) -> Vec<String> {
     let layout = &parts.layout;
     let mut errors = Vec::new();
-    for path in [layout.net_pin(id), layout.ipc_pin(id), layout.uts_pin(id)] {
+    // It lives in the other namespaces, which go when nobody does.
+    let ended = PodInit::of(facts, &parts.cgroups).and_then(|init| init.end());
+    errors.extend(ended.err().map(|e| format!("the pod's first process: {e}")));
+    for path in [layout.pid_pin(id), layout.net_pin(id), layout.ipc_pin(id), layout.uts_pin(id)] {
         if let Err(error) = unpin(&path) {
             errors.push(format!("{}: {error}", path.display()));
         }

@@ -122,9 +122,29 @@ impl Shims {
 /// Makes a pod's namespaces and pins them, in a program of its own: a thread that has changed its namespaces
 /// must not go back to a pool.
 pub async fn pin_namespaces(program: &Path, wishes: &str) -> Result<(), String> {
+    duty(program, "pin", wishes, |_| Ok(())).await
+}
+
+/// Makes a pod's PID namespace with its first process, which stays. `place` moves it where it is counted, before it
+/// does anything: it is killed by its cgroup.
+pub async fn start_init(
+    program: &Path,
+    wishes: &str,
+    place: impl FnOnce(u32) -> io::Result<()> + Send + 'static,
+) -> Result<(), String> {
+    duty(program, "init", wishes, place).await
+}
+
+/// Runs the program in a role that reads an order, does it and ends.
+async fn duty(
+    program: &Path,
+    role: &str,
+    order: &str,
+    place: impl FnOnce(u32) -> io::Result<()> + Send + 'static,
+) -> Result<(), String> {
     let mut child = Command::new(program)
         .arg0("taffrail-shim")
-        .arg("pin")
+        .arg(role)
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::piped())
@@ -132,16 +152,20 @@ pub async fn pin_namespaces(program: &Path, wishes: &str) -> Result<(), String> 
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|e| format!("the pin program cannot be started: {e}"))?;
-    let mut stdin = child.stdin.take().ok_or("the pin program has no stdin")?;
+        .map_err(|e| format!("the {role} program cannot be started: {e}"))?;
+    let mut stdin = child.stdin.take().ok_or_else(|| format!("the {role} program has no stdin"))?;
+    if let Some(pid) = child.id() {
+        let placed = tasks::blocking(tasks::Pool::Disk, move || place(pid)).await;
+        placed.map_err(|e| format!("the {role} program cannot be put into its cgroup: {e}"))?;
+    }
     let work = async {
-        stdin.write_all(wishes.as_bytes()).await?;
+        stdin.write_all(order.as_bytes()).await?;
         drop(stdin);
         child.wait_with_output().await
     };
     let output = match tokio::time::timeout(limits::PIN, work).await {
-        Ok(output) => output.map_err(|e| format!("the pin program failed: {e}"))?,
-        Err(_) => return Err(format!("the pin program did not end within {:?}", limits::PIN)),
+        Ok(output) => output.map_err(|e| format!("the {role} program failed: {e}"))?,
+        Err(_) => return Err(format!("the {role} program did not end within {:?}", limits::PIN)),
     };
     if output.status.success() {
         return Ok(());

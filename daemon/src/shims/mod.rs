@@ -8,5 +8,5 @@ mod launch;
 mod link;
 
 pub use inspect::{Condition, dismiss_by_force, inspect, read_exit_record};
-pub use launch::{Newborn, Shims, pin_namespaces};
+pub use launch::{Newborn, Shims, pin_namespaces, start_init};
 pub use link::{LinkError, ShimLink};

@@ -4,6 +4,7 @@
 
 pub(crate) mod arena;
 pub(crate) mod birth;
+pub(crate) mod confine;
 pub(crate) mod network;
 pub(crate) mod pidfd;
 pub(crate) mod process;

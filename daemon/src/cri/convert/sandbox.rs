@@ -48,10 +48,8 @@ pub(in crate::cri) fn sandbox_config(
         handler: name(handler, "runtime_handler")?,
         dns: config.dns_config.as_ref().map(dns).transpose()?,
         network,
-        pid: match namespaces {
-            None => Sharing::Container,
-            Some(options) => namespace(Some(options.pid), "pid", &[Sharing::Container, Sharing::Node])?,
-        },
+        // The wire's default, 0, is the pod's; the kubelet says CONTAINER.
+        pid: namespace(namespaces.map(|n| n.pid), "pid", &[Sharing::Pod, Sharing::Container, Sharing::Node])?,
         ipc,
         cgroup_parent: cgroup_parent(&linux.cgroup_parent)?,
         privileged: security.privileged,
