@@ -29,6 +29,9 @@ mod idle;
 mod lifecycle;
 #[cfg(test)]
 mod network;
+mod limits_;
+#[cfg(test)]
+mod mounts;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test's tasks end with its executor")]
 mod parenthood;
@@ -58,6 +61,8 @@ mod stuck;
 mod survive;
 #[cfg(test)]
 mod update;
+#[cfg(test)]
+mod users;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test's tasks end with its executor")]
 mod wire;

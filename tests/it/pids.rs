@@ -29,10 +29,10 @@ fn options(mode: NamespaceMode) -> v1::NamespaceOption {
 /// A pod with this PID mode.
 fn pod(daemon: &Daemon, name: &str, mode: NamespaceMode) -> Pod {
     let mut config = ask::pod(name, &daemon.path("logs"));
-    let linux = config.linux.as_mut().unwrap();
+    let linux = config.linux.as_mut().expect("a kubelet gives it");
     linux.security_context.get_or_insert_default().namespace_options = Some(options(mode));
-    let id = daemon.client().run_pod_sandbox(ask::run(&config)).unwrap().pod_sandbox_id;
-    Pod { id, config }
+    let answer = daemon.client().run_pod_sandbox(ask::run(&config));
+    Pod { id: answer.unwrap_or_else(|e| panic!("pod {name}: {e}")).pod_sandbox_id, config }
 }
 
 fn with_mode(mut config: v1::ContainerConfig, mode: NamespaceMode) -> v1::ContainerConfig {

@@ -33,10 +33,10 @@ fn memory_processor_and_disk_of_a_container() {
     });
     let attributes = stats.attributes.clone().unwrap();
     assert_eq!((attributes.id.as_str(), attributes.metadata.unwrap().name.as_str()), (id.as_str(), "mem"));
-    let memory = stats.memory.clone().unwrap();
+    let memory = stats.memory.unwrap();
     assert!(memory.working_set_bytes.unwrap().value >= 24 * MIB && memory.timestamp > 0);
     assert!(memory.available_bytes.is_none(), "without a limit nothing is said of what is left");
-    let cpu = stats.cpu.clone().unwrap();
+    let cpu = stats.cpu.unwrap();
     assert!(cpu.usage_core_nano_seconds.unwrap().value > 0 && cpu.timestamp > 0);
     let later =
         eventually(SOON, "a rate of the processor's use", || stats_of(&daemon, &id).cpu?.usage_nano_cores);

@@ -293,6 +293,15 @@ impl Daemon {
         id
     }
 
+    /// Creates and starts a container of an image of busybox that sleeps.
+    pub fn run_sleeper(&self, pod: &Pod, name: &str, image: &str) -> String {
+        let mut config = ask::container(name, image, &[]);
+        config.command = ["/bin/sleep", "600"].map(str::to_owned).into();
+        let id = self.create(pod, &config);
+        self.client.start_container(ask::start(&id)).unwrap_or_else(|e| panic!("start {name}: {e}"));
+        id
+    }
+
     /// The status of a container.
     pub fn status(&self, id: &str) -> v1::ContainerStatus {
         let answer =

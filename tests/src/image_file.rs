@@ -13,8 +13,10 @@ pub const DEMO: &str = "taffrail.test/demo:1";
 pub const BUSYBOX: &str = "taffrail.test/busybox:1";
 
 /// Applets of busybox that tests call by name.
-const APPLETS: [&str; 14] =
-    ["sh", "ls", "cat", "echo", "sleep", "true", "false", "id", "ps", "top", "env", "grep", "touch", "mount"];
+const APPLETS: [&str; 24] = [
+    "sh", "ls", "cat", "echo", "sleep", "true", "false", "id", "ps", "top", "env", "grep", "touch", "mount",
+    "umount", "dd", "head", "tr", "hostname", "chroot", "mkdir", "stat", "ping", "readlink",
+];
 
 fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()

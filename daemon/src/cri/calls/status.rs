@@ -46,7 +46,10 @@ pub(in crate::cri) fn handle(
         info,
         // The one without a name is the default.
         runtime_handlers: std::iter::once("").chain(handlers.names()).map(handler).collect(),
-        features: Some(v1::RuntimeFeatures::default()),
+        features: Some(v1::RuntimeFeatures {
+            supplemental_groups_policy: true,
+            ..v1::RuntimeFeatures::default()
+        }),
     }
 }
 

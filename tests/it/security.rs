@@ -1,0 +1,1 @@
+//! What a container may do: capabilities, profiles, privileges, hidden paths.
