@@ -28,16 +28,20 @@ mod idle;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
-mod network;
 mod limits_;
 #[cfg(test)]
 mod mounts;
 #[cfg(test)]
+mod network;
+#[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test's tasks end with its executor")]
 mod parenthood;
+#[cfg(test)]
 mod pids;
 #[cfg(test)]
 mod pull;
+#[cfg(test)]
+mod security;
 #[cfg(test)]
 mod shim_birth;
 #[cfg(test)]

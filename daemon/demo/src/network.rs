@@ -23,8 +23,8 @@ fn listen<T>(port: u16, bind: impl Fn(SocketAddr) -> std::io::Result<T>) -> std:
 pub(crate) fn serve(args: &[String]) -> Outcome {
     let port = argument(args, 0, "PORT")?.parse()?;
     let text = argument(args, 1, "TEXT")?.to_owned();
-    let tcp = listen(port, |at| TcpListener::bind(at))?;
-    let udp = listen(port, |at| UdpSocket::bind(at))?;
+    let tcp = listen(port, TcpListener::bind)?;
+    let udp = listen(port, UdpSocket::bind)?;
     output::line(&format!("serving at port {port}"))?;
     let echo = text.clone();
     thread::spawn(move || {
