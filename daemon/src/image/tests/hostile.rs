@@ -3,7 +3,11 @@
 //!
 //! Never: trusts that a refusal cleaned up; it looks.
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use serde_json::json;
 
@@ -62,24 +66,74 @@ fn names_that_climb_or_are_absolute_are_refused() {
     layer_refused(tar().pax(&[("path", b"a\0b")]).file("harmless", b"x").bytes(), "bad name");
 }
 
+/// Imports layers that aim at a canary outside, which must not feel it. The folder of the topmost one.
+#[track_caller]
+fn harmless(layers: &[Vec<u8>]) -> (Place, PathBuf) {
+    let mut layout = Layout::default();
+    layout.image("links:1", layers);
+    let place = Place::new();
+    let canary = write(place.folder.path(), "canary/file", b"untouched");
+    let facts = || {
+        let (folder, file) =
+            (fs::metadata(canary.parent().unwrap()).unwrap(), fs::metadata(&canary).unwrap());
+        (folder.ctime_nsec(), folder.nlink(), file.ctime_nsec(), file.mode(), file.nlink())
+    };
+    let before = facts();
+    let images = place.import(&layout.write_tar(place.folder.path())).unwrap();
+    assert_eq!(facts(), before);
+    let folder = place.layer(&images[0], layers.len() - 1);
+    (place, folder)
+}
+
 #[test]
-fn no_entry_leads_through_a_link() {
+fn a_way_through_a_link_ends_inside() {
     let canary = "../../../../canary";
-    for to in [canary, "/etc", "..", ".", "real"] {
-        let base = || tar().folder("real").link("s", to);
-        layer_refused(base().file("s/x", b"x").bytes(), "through a symbolic link");
-        layer_refused(base().folder("s/d").bytes(), "through a symbolic link");
-        layer_refused(base().file("s/d/e/x", b"x").bytes(), "through a symbolic link");
-        layer_refused(base().file("s/.wh.file", b"").bytes(), "through a symbolic link");
-        layer_refused(base().file("s/.wh..wh..opq", b"").bytes(), "through a symbolic link");
+    for (to, there) in [(canary, "canary"), ("/etc", "etc"), ("..", ""), (".", ""), ("real", "real")] {
+        let layer = tar().folder("real").link("s", to).file("s/x", b"x").folder("s/d").file("s/d/e/y", b"y");
+        // In one layer, and over a layer that brings the link.
+        let above = tar().file("s/x", b"x").folder("s/d").file("s/d/e/y", b"y");
+        let below = tar().folder("real").link("s", to);
+        for layers in [vec![layer.bytes()], vec![below.bytes(), above.bytes()]] {
+            let (_place, root) = harmless(&layers);
+            assert_eq!(fs::read(root.join(there).join("x")).unwrap(), b"x", "{to}");
+            assert_eq!(fs::read(root.join(there).join("d/e/y")).unwrap(), b"y", "{to}");
+        }
     }
     // A folder that becomes a link between two entries.
     let swapped =
         tar().file("d/a", b"a").entry(b'2', b"d", canary.as_bytes(), 0o777, b"").file("d/file", b"x");
-    layer_refused(swapped.bytes(), "through a symbolic link");
-    let chained = tar().link("a", ".").link("b", "a/..").file("b/x", b"x");
-    layer_refused(chained.bytes(), "through a symbolic link");
+    let (_place, root) = harmless(&[swapped.bytes()]);
+    assert_eq!(fs::read(root.join("canary/file")).unwrap(), b"x");
+    let chained =
+        tar().link("a", ".").link("b", "a/..").file("b/x", b"x").link("c", "/b/../../b").file("c/y", b"y");
+    let (_place, root) = harmless(&[chained.bytes()]);
+    assert!(root.join("x").is_file() && root.join("y").is_file());
+    layer_refused(tar().link("a", "b").link("b", "a").file("a/x", b"x").bytes(), "more symbolic links");
     layer_refused(tar().file("f", b"f").file("f/x", b"x").bytes(), "below something that is no folder");
+    layer_refused(tar().file("good/x", b"x").bytes(), "below something that is no folder");
+}
+
+#[test]
+fn links_of_lower_layers_count_unless_they_are_hidden() {
+    let below = || tar().folder("usr/lib").file("usr/lib/old", b"old").link("lib", "usr/lib").bytes();
+    let (_place, root) = harmless(&[below(), tar().file("lib/x", b"x").file("lib/.wh.old", b"").bytes()]);
+    assert!(root.join("usr/lib/x").is_file() && !root.join("lib").exists());
+    assert!(
+        fs::symlink_metadata(root.join("usr/lib/old")).unwrap().rdev() == 0,
+        "the whiteout is where it hides"
+    );
+    // The link is gone: a folder of its name is a new one.
+    let hidden = tar().file(".wh.lib", b"").file("lib/x", b"x").bytes();
+    let (_place, root) = harmless(&[below(), hidden]);
+    assert!(root.join("lib/x").is_file() && !root.join("usr").exists());
+    let middle = tar().file(".wh.lib", b"").bytes();
+    let (_place, root) = harmless(&[below(), middle, tar().file("lib/x", b"x").bytes()]);
+    assert!(root.join("lib/x").is_file());
+    // So is everything in a folder that is opaque.
+    let opaque = tar().folder("d").link("d/l", "/usr").bytes();
+    let above = tar().file("d/.wh..wh..opq", b"").file("d/l/x", b"x").bytes();
+    let (_place, root) = harmless(&[opaque, above]);
+    assert!(root.join("d/l/x").is_file());
 }
 
 #[test]
@@ -114,15 +168,24 @@ fn hard_links_stay_in_the_layer() {
     for target in ["/etc/passwd", "../../../../canary/file", "../x", ".", ""] {
         layer_refused(tar().hard_link("h", target).bytes(), "leaves the layer's folder or leads through");
     }
+    // The way to the target ends inside, where there is no such file.
     let through = tar().link("s", "../../../../canary").hard_link("h", "s/file");
-    layer_refused(through.bytes(), "leaves the layer's folder or leads through");
+    layer_refused(through.bytes(), "which is not in the layer");
     layer_refused(
         tar().folder("d").hard_link("h", "d").bytes(),
         "leaves the layer's folder or leads through",
     );
-    // The layer below has it; each layer stands alone.
-    layer_refused(tar().hard_link("h", "good").bytes(), "which is not in the layer");
+    layer_refused(tar().hard_link("h", "bad").bytes(), "which is not in the layer");
     layer_refused(tar().file("d/t", b"").hard_link("d", "d/t").bytes(), "which is not in the layer");
+}
+
+#[test]
+fn a_hard_link_to_a_file_of_a_lower_layer_brings_it_up() {
+    let below = tar().folder("usr").entry(b'0', b"usr/f", b"", 0o4755, b"content").link("bin", "usr");
+    let (_place, root) = harmless(&[below.bytes(), tar().hard_link("h", "bin/f").bytes()]);
+    let (one, other) = (fs::metadata(root.join("h")).unwrap(), fs::metadata(root.join("usr/f")).unwrap());
+    assert_eq!((one.ino(), one.mode() & 0o7777, one.nlink()), (other.ino(), 0o4755, 2));
+    assert_eq!(fs::read(root.join("h")).unwrap(), b"content");
 }
 
 #[test]

@@ -58,6 +58,16 @@ impl EntryPath {
         self.0.parent().unwrap_or(Path::new(""))
     }
 
+    /// The whole name.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.0.as_os_str().as_bytes()
+    }
+
+    /// The same last name in another folder, which is known to be inside.
+    pub(super) fn in_folder(&self, folder: &Path) -> Self {
+        Self(self.0.file_name().map_or_else(|| folder.to_owned(), |name| folder.join(name)))
+    }
+
     /// A name beside this one.
     pub(super) fn sibling(&self, name: &[u8]) -> Self {
         Self(self.parent().join(OsStr::from_bytes(name)))

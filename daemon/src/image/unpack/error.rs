@@ -49,9 +49,9 @@ pub enum UnpackError {
         /// By what.
         why: &'static str,
     },
-    /// The way to an entry leads through a symbolic link.
-    #[error("entry {entry} leads through a symbolic link; a layer's entries must name real folders")]
-    ThroughLink {
+    /// The way to an entry leads in circles.
+    #[error("entry {entry} leads through more symbolic links than any system follows")]
+    Circle {
         /// The entry.
         entry: String,
     },

@@ -4,13 +4,15 @@
 //! folders that only the layers below name.
 
 use std::{
-    io::Write,
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
 use super::{
+    OPAQUE_ATTRIBUTE,
     entry_path::EntryPath,
     error::{UnpackError, shown},
+    merged::{self, Way},
     xattrs,
 };
 use crate::{
@@ -28,8 +30,6 @@ const WHITEOUT: &[u8] = b".wh.";
 const AUFS: &[u8] = b".wh..wh.";
 /// The name that hides all of its folder below.
 const OPAQUE: &[u8] = b".wh..wh..opq";
-/// overlay's attribute for the same.
-const OPAQUE_ATTRIBUTE: &str = "trusted.overlay.opaque";
 
 /// Bounds of one layer; see `limits.rs` for the usual ones.
 #[derive(Debug, Clone, Copy)]
@@ -95,6 +95,7 @@ impl<'a> Unpacker<'a> {
 
     fn entry<R: Skip>(&mut self, tar: &mut TarStream<R>, mut member: Member) -> Result<(), UnpackError> {
         let path = EntryPath::parse(&member.path)?;
+        let path = self.resolved(path)?;
         member.attributes.xattrs = xattrs::kept(&member)?;
         if path.name().starts_with(WHITEOUT) {
             return self.whiteout(&path);
@@ -158,17 +159,24 @@ impl<'a> Unpacker<'a> {
     }
 
     fn hard_link(&mut self, path: &EntryPath, member: &Member) -> Result<(), UnpackError> {
-        let entry = || shown(&member.path);
         let bad = || UnpackError::BadTarget { entry: shown(&member.path), target: shown(&member.link) };
         let gone = || UnpackError::NoTarget { entry: shown(&member.path), target: shown(&member.link) };
         let target = EntryPath::parse(&member.link).map_err(|_| bad())?;
+        let target = self.resolved(target).map_err(|error| match error {
+            UnpackError::NoFolder { .. } => gone(),
+            UnpackError::Circle { .. } => bad(),
+            other => other,
+        })?;
         match self.to.kind(target.as_path()) {
             Ok(Some(Kind::Folder)) => return Err(bad()),
-            Ok(None | Some(Kind::WHITEOUT)) => return Err(gone()),
+            Ok(Some(Kind::WHITEOUT)) => return Err(gone()),
             Ok(Some(_)) => {}
-            Err(error) if led_astray(&error) => return Err(bad()),
-            Err(error) if missing(&error) => return Err(gone()),
-            Err(source) => return Err(UnpackError::Disk { entry: entry(), what: "find the target", source }),
+            Ok(None) => self.copy_up(&target, gone)?,
+            Err(error) if missing(&error) => self.copy_up(&target, gone)?,
+            Err(source) => {
+                let entry = shown(&member.path);
+                return Err(UnpackError::Disk { entry, what: "find the target", source });
+            }
         }
         if target == *path {
             return Ok(());
@@ -232,12 +240,35 @@ impl<'a> Unpacker<'a> {
         }
     }
 
-    /// Makes the folders above `path` that the archive did not name, like those of the layers below.
+    /// The name under which an entry really stands: the way to it may lead through links, of this layer or of
+    /// those below, and stays inside. The last name is never followed.
+    fn resolved(&mut self, path: EntryPath) -> Result<EntryPath, UnpackError> {
+        match self.to.kind(path.as_path()) {
+            // Its folders are in this layer: nothing else can be meant.
+            Ok(_) => return Ok(path),
+            Err(error) if led_astray(&error) || missing(&error) || no_folder(&error) => {}
+            Err(source) => return Err(disk(path.bytes(), "look")(source)),
+        }
+        let entry = shown(path.bytes());
+        let Self { to, below, fresh, .. } = self;
+        let mut layers = || match &below {
+            Some(layers) => Ok(layers.clone()),
+            None => Ok(below.insert(fresh.below().map_err(io::Error::other)?).clone()),
+        };
+        match merged::folder(to, &mut layers, path.parent()) {
+            Ok(Way::Open(folder)) => Ok(path.in_folder(&folder)),
+            Ok(Way::NoFolder) => Err(UnpackError::NoFolder { entry }),
+            Ok(Way::Circle) => Err(UnpackError::Circle { entry }),
+            Err(source) => Err(UnpackError::Disk { entry, what: "look", source }),
+        }
+    }
+
+    /// Makes the folders above `path` (which has been resolved) that the archive did not name, like those of the
+    /// layers below.
     fn make_parents(&mut self, path: &EntryPath) -> Result<(), UnpackError> {
-        let entry = || shown(path.as_path().as_os_str().as_encoded_bytes());
+        let entry = || shown(path.bytes());
         match self.to.kind(path.as_path()) {
             Ok(_) => return Ok(()),
-            Err(error) if led_astray(&error) => return Err(UnpackError::ThroughLink { entry: entry() }),
             Err(error) if missing(&error) || no_folder(&error) => {}
             Err(source) => return Err(UnpackError::Disk { entry: entry(), what: "look", source }),
         }
@@ -245,22 +276,48 @@ impl<'a> Unpacker<'a> {
         for part in path.parent() {
             at.push(part);
             let folder = EntryPath::parse(at.as_os_str().as_encoded_bytes())?;
-            match self.to.kind(&at).map_err(|source| UnpackError::Disk {
-                entry: entry(),
-                what: "look",
-                source,
-            })? {
+            match self.to.kind(&at).map_err(disk(path.bytes(), "look"))? {
                 Some(Kind::Folder) => {}
                 there @ (None | Some(Kind::WHITEOUT)) => {
                     self.new_folder(&folder, there)?;
                     let attributes = self.attributes_below(&at)?;
                     self.remember(folder, attributes)?;
                 }
-                Some(Kind::Link) => return Err(UnpackError::ThroughLink { entry: entry() }),
                 Some(_) => return Err(UnpackError::NoFolder { entry: entry() }),
             }
         }
         Ok(())
+    }
+
+    /// Brings a file of the layers below into this one, so that another name can be given to it.
+    fn copy_up(&mut self, path: &EntryPath, gone: impl Fn() -> UnpackError) -> Result<(), UnpackError> {
+        let failed = |what| disk(path.bytes(), what);
+        let found = merged::find(self.below()?, path.as_path()).map_err(failed("look"))?;
+        let Some((mut layer, kind)) = found.filter(|(_, kind)| *kind != Kind::Folder) else {
+            return Err(gone());
+        };
+        self.make_parents(path)?;
+        let stat = layer.stat(path.as_path()).map_err(failed("look"))?.ok_or_else(&gone)?;
+        let mut attributes = Attributes::of(&stat);
+        let own = |name: &[u8]| !name.starts_with(b"trusted.");
+        attributes.xattrs = layer.xattrs(path.as_path(), own).map_err(failed("read the attributes"))?;
+        if kind == Kind::File {
+            let mut from = layer.read_file(path.as_path()).map_err(failed("open"))?.take(self.bounds.bytes);
+            let mut to = self.to.make_file(path.as_path()).map_err(failed("make the file"))?;
+            let copied = io::copy(&mut from, &mut to).map_err(failed("copy"))?;
+            self.bytes += copied;
+            if self.bytes >= self.bounds.bytes {
+                return Err(UnpackError::Bound { what: "bytes, unpacked", max: self.bounds.bytes });
+            }
+            return Beneath::dress_file(&to, &attributes).map_err(failed("set the attributes"));
+        }
+        let made = match kind {
+            Kind::Link => {
+                layer.read_link(path.as_path()).and_then(|text| self.to.make_link(path.as_path(), &text))
+            }
+            _ => self.to.make_node(path.as_path(), kind),
+        };
+        made.and_then(|()| self.to.dress_node(path.as_path(), &attributes)).map_err(failed("copy"))
     }
 
     /// What a folder looks like in the nearest layer below that has it; else as folders usually do.
