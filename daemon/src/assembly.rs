@@ -12,7 +12,7 @@ use crate::{
     container::{self, Containers},
     cri::{ControlService, Identity, ImageService, RuntimeService, Services},
     events::Events,
-    image::{Images, Pulls, Registries},
+    image::{Bounds, Images, PinnedNames, Pulls, Registries},
     layout::Layout,
     network::{Bridge, BridgeSettings, Networks, Subnet},
     oci::{
@@ -69,8 +69,7 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
     let shims = Arc::new(Shims::new(cgroups.clone()).context("the shim's program cannot be loaded")?);
     let snapshots: Arc<dyn Snapshotter> =
         Arc::new(Overlay::open(layout.root()).context("the snapshots cannot be opened")?);
-    let images =
-        Arc::new(Images::open(layout.root(), snapshots.clone()).context("the images cannot be opened")?);
+    let (images, pulls) = images(config, &layout, snapshots.clone())?;
     let events = Events::default();
     let networks = networks(config, &layout, &boot_id)?;
     let sandboxes = Sandboxes::new(sandbox::Parts {
@@ -91,11 +90,6 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
         host: host_limits(&cgroups, config.pids_limit).context("our own limits cannot be read")?,
         events: events.clone(),
     });
-    let registries = Registries {
-        configuration: config.registries_conf.clone(),
-        certificates: config.registries_certs_dir.clone(),
-    };
-    let pulls = Pulls::new(images.as_ref().clone(), registries);
     let identity = Identity {
         instance: config.instance.clone(),
         root: config.root.clone(),
@@ -115,6 +109,7 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
             images: images.clone(),
             pulls: pulls.clone(),
             handlers,
+            pinned: PinnedNames::new(&config.pinned_images),
             layout: layout.clone(),
         },
         control: ControlService { identity, images, pulls, containers: containers.clone() },
@@ -161,6 +156,22 @@ fn networks(config: &Config, layout: &Layout, boot_id: &str) -> anyhow::Result<N
         boot_id: boot_id.to_owned(),
     });
     Ok(Networks::new(layout.clone(), keys.mode, vec![Arc::new(bridge)]))
+}
+
+/// The images there are, and the way to more.
+fn images(
+    config: &Config,
+    layout: &Layout,
+    snapshots: Arc<dyn Snapshotter>,
+) -> anyhow::Result<(Arc<Images>, Pulls)> {
+    let bounds = Bounds { entries: config.layer_max_entries, bytes: config.layer_max_bytes };
+    let images = Images::open(layout.root(), snapshots, bounds).context("the images cannot be opened")?;
+    let registries = Registries {
+        configuration: config.registries_conf.clone(),
+        certificates: config.registries_certs_dir.clone(),
+        stall: config.pull_stall,
+    };
+    Ok((Arc::new(images.clone()), Pulls::new(images, registries)))
 }
 
 /// What this process may give away.

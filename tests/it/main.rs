@@ -24,6 +24,8 @@ mod fd_socket;
 #[cfg(test)]
 mod hostile_images;
 #[cfg(test)]
+mod hostile_registries;
+#[cfg(test)]
 mod idle;
 #[cfg(test)]
 mod lifecycle;

@@ -63,8 +63,8 @@ fn status(daemon: &Daemon, name: &str) -> Option<v1::Image> {
 
 #[test]
 fn crictl_pulls_from_a_registry_and_the_image_runs() {
-    let Some(registry) = Registry::start(&Options::default()) else { return };
     let Some(daemon) = Daemon::start() else { return };
+    let Some(registry) = Registry::start(daemon.network(), &Options::default()) else { return };
     let Some(crictl) = Crictl::new(&daemon) else { return };
     registry.push_layout(demo_layout(&daemon, "one").path(), "a/demo:1").unwrap();
     let name = registry.name("a/demo:1");
@@ -96,8 +96,8 @@ fn crictl_pulls_from_a_registry_and_the_image_runs() {
 #[test]
 fn a_registry_with_tls_and_a_password() {
     let options = Options { tls: true, password: Some(("user".to_owned(), "s3cr3t-x".to_owned())) };
-    let Some(registry) = Registry::start(&options) else { return };
     let Some(daemon) = Daemon::start() else { return };
+    let Some(registry) = Registry::start(daemon.network(), &options) else { return };
     registry.push_layout(demo_layout(&daemon, "two").path(), "b/demo:1").unwrap();
     let name = registry.name("b/demo:1");
     let auth = |password: &str| {
@@ -141,9 +141,9 @@ fn put(path: &Path, content: &str) {
 
 #[test]
 fn a_mirror_that_is_down_one_that_lies_and_one_that_is_blocked() {
-    let Some(registry) = Registry::start(&Options::default()) else { return };
-    let Some(liar) = Registry::start(&Options::default()) else { return };
     let Some(daemon) = Daemon::start() else { return };
+    let Some(registry) = Registry::start(daemon.network(), &Options::default()) else { return };
+    let Some(liar) = Registry::start(daemon.network(), &Options::default()) else { return };
     let layout = demo_layout(&daemon, "three");
     registry.push_layout(layout.path(), "c/demo:1").unwrap();
     liar.push_layout(layout.path(), "mirrored/c/demo:1").unwrap();
@@ -180,8 +180,8 @@ fn a_mirror_that_is_down_one_that_lies_and_one_that_is_blocked() {
 #[test]
 fn the_command_line_pulls() {
     let options = Options { password: Some(("user".to_owned(), "pass:word".to_owned())), tls: false };
-    let Some(registry) = Registry::start(&options) else { return };
     let Some(daemon) = Daemon::start() else { return };
+    let Some(registry) = Registry::start(daemon.network(), &options) else { return };
     registry.push_layout(demo_layout(&daemon, "four").path(), "d/demo:1").unwrap();
     let name = registry.name("d/demo:1");
     let file = daemon.path("credentials");

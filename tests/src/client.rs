@@ -77,6 +77,11 @@ impl CriClient {
         RuntimeServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_MAX)
     }
 
+    /// The same for images.
+    pub fn images(&self) -> ImageServiceClient<Channel> {
+        ImageServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_MAX)
+    }
+
     calls! { RuntimeServiceClient:
         version(VersionRequest) -> VersionResponse;
         run_pod_sandbox(RunPodSandboxRequest) -> RunPodSandboxResponse;

@@ -18,4 +18,5 @@ pub mod limits;
 pub mod network;
 pub mod nursery;
 pub mod registry;
+pub mod scripted;
 pub mod workload;

@@ -15,7 +15,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
-use crate::{host, limits::SOON};
+use crate::{host, limits::SOON, network::Network};
 
 /// How a registry is to be started.
 #[derive(Debug, Clone, Default)]
@@ -35,8 +35,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Starts one. `None`: this host has none, the test is skipped.
-    pub fn start(options: &Options) -> Option<Self> {
+    /// Starts one on the loopback device of a daemon's network. `None`: this host has none, the test is skipped.
+    pub fn start(network: Network, options: &Options) -> Option<Self> {
         let Some(program) = host::find("docker-registry") else {
             host::skip("docker-registry", "no docker-registry here");
             return None;
@@ -45,14 +45,10 @@ impl Registry {
         let config = folder.path().join("config.yml");
         put(&config, configuration(folder.path(), options).as_bytes());
         fs::create_dir_all(folder.path().join("data")).expect("the folder can be made");
-        let mut child = Command::new(program)
-            .arg("serve")
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("docker-registry starts");
+        let mut command = Command::new(program);
+        command.arg("serve").arg(&config);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = network.inside(|| command.spawn()).expect("docker-registry starts");
         let log = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
         let host = listening(log).expect("docker-registry says where it listens");
         Some(Self { folder, child, host })

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
 };
 
 /// Every key that is no part of `[runtimes]`.
-pub(super) const SCALARS: [&str; 21] = [
+pub(super) const SCALARS: [&str; 25] = [
     "root",
     "state",
     "socket",
@@ -34,6 +35,10 @@ pub(super) const SCALARS: [&str; 21] = [
     "pids_limit",
     "registries_conf",
     "registries_certs_dir",
+    "pull_stall_seconds",
+    "layer_max_bytes",
+    "layer_max_entries",
+    "pinned_images",
 ];
 
 const DEFAULT_ROOT: &str = "/var/lib/taffrail";
@@ -42,6 +47,9 @@ const DEFAULT_REGISTRIES: &str = "/etc/containers/registries.conf";
 const DEFAULT_CERTIFICATES: &str = "/etc/containers/certs.d";
 const DEFAULT_INSTANCE: &str = "taffrail";
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+/// Longest time that a registry may stand still, in seconds; more is no bound.
+const STALL_MAX: u64 = 86_400;
 
 /// Longest instance name: it is part of cgroup, pin and interface names.
 const INSTANCE_MAX: usize = 32;
@@ -79,6 +87,10 @@ pub(super) fn check(settings: &mut Settings) -> Result<Config, ConfigError> {
     settings.set_default("pids_limit", "0");
     settings.set_default("registries_conf", DEFAULT_REGISTRIES);
     settings.set_default("registries_certs_dir", DEFAULT_CERTIFICATES);
+    settings.set_default("pull_stall_seconds", "30");
+    settings.set_default("layer_max_bytes", (50_u64 << 30).to_string());
+    settings.set_default("layer_max_entries", "2000000");
+    settings.set_default("pinned_images", "");
     let runtimes = runtimes(settings, &state)?;
     let default_runtime = text(settings, "default_runtime");
     if !runtimes.contains_key(&default_runtime) {
@@ -106,6 +118,10 @@ pub(super) fn check(settings: &mut Settings) -> Result<Config, ConfigError> {
         registries_conf: registries(settings)?,
         registries_certs_dir: absolute(settings, "registries_certs_dir")?,
         network: network_keys::check(settings)?,
+        pull_stall: Duration::from_secs(positive(settings, "pull_stall_seconds")?.min(STALL_MAX)),
+        layer_max_bytes: positive(settings, "layer_max_bytes")?,
+        layer_max_entries: positive(settings, "layer_max_entries")?,
+        pinned_images: pinned(settings),
         root,
         state,
         instance,
@@ -136,6 +152,19 @@ pub(super) fn absolute(settings: &Settings, key: &str) -> Result<PathBuf, Config
     } else {
         Err(bad(settings, key, format!("{} must be an absolute path without ..", path.display())))
     }
+}
+
+/// A whole number from 1.
+fn positive(settings: &Settings, key: &str) -> Result<u64, ConfigError> {
+    let value = text(settings, key);
+    let number = value.parse().ok().filter(|number| *number > 0 && *number <= i64::MAX as u64);
+    number.ok_or_else(|| bad(settings, key, format!("{value:?} must be a whole number from 1")))
+}
+
+/// Names and patterns between commas.
+fn pinned(settings: &Settings) -> Vec<String> {
+    let value = text(settings, "pinned_images");
+    value.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// The usual file may be missing; one that somebody names may not.

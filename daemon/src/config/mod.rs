@@ -115,6 +115,14 @@ pub struct Config {
     pub registries_certs_dir: PathBuf,
     /// Pods' networks.
     pub network: NetworkConfig,
+    /// How long a registry may leave an answer, or a blob, standing still.
+    pub pull_stall: std::time::Duration,
+    /// Most bytes of one layer, unpacked.
+    pub layer_max_bytes: u64,
+    /// Most files, folders and links of one layer.
+    pub layer_max_entries: u64,
+    /// Images that the kubelet's garbage collection must leave alone: names, `*` at an end or both.
+    pub pinned_images: Vec<String>,
     /// Name of the runtime for sandboxes that ask for none.
     pub default_runtime: String,
     /// Most processes of one container; 0: no limit of our own, the kubelet's for the pod counts.

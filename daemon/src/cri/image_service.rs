@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 
 use super::{calls, deadline::timeout};
 use crate::{
-    image::{Images, Pulls},
+    image::{Images, PinnedNames, Pulls},
     layout::Layout,
     oci::Handlers,
 };
@@ -23,6 +23,8 @@ pub struct ImageService {
     pub pulls: Pulls,
     /// The runtimes, which a pull may name.
     pub handlers: Handlers,
+    /// Those that must stay.
+    pub pinned: PinnedNames,
     /// Where they are.
     pub layout: Layout,
 }
@@ -36,7 +38,7 @@ impl v1::image_service_server::ImageService for ImageService {
         &self,
         request: Request<v1::ListImagesRequest>,
     ) -> Result<Response<v1::ListImagesResponse>, Status> {
-        Ok(Response::new(calls::list_images::handle(&self.images, request.into_inner())))
+        Ok(Response::new(calls::list_images::handle(&self.images, &self.pinned, request.into_inner())))
     }
 
     type StreamImagesStream = Never<v1::StreamImagesResponse>;
@@ -52,7 +54,7 @@ impl v1::image_service_server::ImageService for ImageService {
         &self,
         request: Request<v1::ImageStatusRequest>,
     ) -> Result<Response<v1::ImageStatusResponse>, Status> {
-        calls::image_status::handle(&self.images, request.into_inner()).map(Response::new)
+        calls::image_status::handle(&self.images, &self.pinned, request.into_inner()).map(Response::new)
     }
 
     async fn pull_image(

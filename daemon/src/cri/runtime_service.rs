@@ -62,9 +62,14 @@ impl v1::runtime_service_server::RuntimeService for RuntimeService {
         &self,
         request: Request<v1::RemovePodSandboxRequest>,
     ) -> Result<Response<v1::RemovePodSandboxResponse>, Status> {
-        calls::remove_pod_sandbox::handle(&self.sandboxes, &self.containers, request.into_inner())
-            .await
-            .map(Response::new)
+        calls::remove_pod_sandbox::handle(
+            &self.sandboxes,
+            &self.containers,
+            &self.images,
+            request.into_inner(),
+        )
+        .await
+        .map(Response::new)
     }
 
     async fn pod_sandbox_status(
@@ -122,7 +127,9 @@ impl v1::runtime_service_server::RuntimeService for RuntimeService {
         &self,
         request: Request<v1::RemoveContainerRequest>,
     ) -> Result<Response<v1::RemoveContainerResponse>, Status> {
-        calls::remove_container::handle(&self.containers, request.into_inner()).await.map(Response::new)
+        calls::remove_container::handle(&self.containers, &self.images, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn list_containers(

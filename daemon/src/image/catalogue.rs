@@ -103,6 +103,13 @@ impl Catalogue {
         self.held.contains_key(chain) || self.images.values().any(|entry| entry.image.layers.contains(chain))
     }
 
+    /// Those of these layers that neither an image nor an import needs.
+    pub(super) fn unneeded(&self, chains: Vec<ChainId>) -> Vec<ChainId> {
+        let needed: BTreeSet<&ChainId> =
+            self.images.values().flat_map(|entry| &entry.image.layers).chain(self.held.keys()).collect();
+        chains.into_iter().filter(|chain| !needed.contains(chain)).collect()
+    }
+
     fn by_name(&self, wanted: &str) -> Option<Arc<Image>> {
         let name = Reference::parse(wanted)?;
         let mut images = self.images.values().map(|entry| &entry.image);

@@ -5,7 +5,10 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crate::{
@@ -17,6 +20,7 @@ use crate::{
         import::{add, import},
         record::Record,
         unpack::Bounds,
+        usage::{Usage, Usages},
     },
     snapshot::{ChainId, SnapshotError, Snapshotter},
     steps, store,
@@ -32,6 +36,9 @@ pub(super) struct Shared {
     folder: PathBuf,
     snapshots: Arc<dyn Snapshotter>,
     bounds: Bounds,
+    usages: Usages,
+    /// A layer that no image needs stayed below a container.
+    left: AtomicBool,
     locks: ChainLocks,
     /// Held while records change, so that a tag has one bearer. Taken before `catalogue`, never under it.
     writer: Mutex<()>,
@@ -42,19 +49,11 @@ pub(super) struct Shared {
 impl Images {
     /// Opens (or makes) the catalogue under ROOT/images and frees layers that no image and no container uses:
     /// left-overs of imports that were cut short. A damaged record is warned of and not listed.
-    pub fn open(root: &Path, snapshots: Arc<dyn Snapshotter>) -> Result<Self, ImageError> {
-        Self::open_bounded(root, snapshots, Bounds::default())
-    }
-
-    pub(super) fn open_bounded(
-        root: &Path,
-        snapshots: Arc<dyn Snapshotter>,
-        bounds: Bounds,
-    ) -> Result<Self, ImageError> {
+    pub fn open(root: &Path, snapshots: Arc<dyn Snapshotter>, bounds: Bounds) -> Result<Self, ImageError> {
         let folder = root.join("images");
         store::make_dir(&folder).map_err(failed("make the folder", &folder))?;
-        let (locks, writer, catalogue) = Default::default();
-        let shared = Shared { folder, snapshots, bounds, locks, writer, catalogue };
+        let (usages, left, locks, writer, catalogue) = Default::default();
+        let shared = Shared { folder, snapshots, bounds, usages, left, locks, writer, catalogue };
         shared.load()?;
         shared.free_unused(shared.snapshots.chains());
         Ok(Self(Arc::new(shared)))
@@ -84,6 +83,26 @@ impl Images {
     pub fn remove(&self, wanted: &str) -> Result<(), ImageError> {
         let Some(image) = self.find(wanted) else { return Ok(()) };
         self.0.discard(&image)
+    }
+
+    /// Frees layers that stayed when their image was removed, since a container stood on them. Costs nothing where
+    /// there are none.
+    pub fn free_left(&self) {
+        if self.0.left.swap(false, Ordering::Relaxed) {
+            let chains = self.0.snapshots.chains();
+            let unneeded = self.0.catalogue().unneeded(chains);
+            self.0.free_unused(unneeded);
+        }
+    }
+
+    /// What the layers take on the disk, from memory, and whether all of them have been counted.
+    pub fn usage(&self) -> (Usage, bool) {
+        self.0.usages.of(&self.0.snapshots.chains())
+    }
+
+    /// Counts the layers that have not been. Blocking.
+    pub fn count(&self) {
+        self.0.usages.count(&*self.0.snapshots);
     }
 
     /// Keeps an image from being removed while the pin lives; `None`: there is none of this whole id.
@@ -154,6 +173,7 @@ impl Shared {
             match self.snapshots.remove(&chain) {
                 Ok(()) => {}
                 Err(SnapshotError::InUse { chain, key }) => {
+                    self.left.store(true, Ordering::Relaxed);
                     tracing::debug!(%chain, container = key, "an unused layer stays while a container stands on it");
                 }
                 Err(error) => {

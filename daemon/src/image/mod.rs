@@ -21,6 +21,7 @@ mod import;
 mod layer;
 mod limits;
 mod pin;
+mod pinned;
 mod pull;
 mod record;
 mod reference;
@@ -29,16 +30,21 @@ mod tar_stream;
 #[cfg(test)]
 mod tests;
 mod unpack;
+mod usage;
+
+use std::collections::BTreeMap;
 
 pub use digest::Digest;
 pub use error::ImageError;
 pub use images::Images;
 use oci_spec::image::ImageConfiguration;
 pub use pin::ImagePin;
+pub use pinned::PinnedNames;
 pub use pull::{Pull, Pulls};
 pub use reference::Reference;
 pub use registry::{Credentials, Registries, RegistryError};
-pub use unpack::UnpackError;
+pub use unpack::{Bounds, UnpackError};
+pub use usage::Usage;
 
 use crate::snapshot::ChainId;
 
@@ -55,6 +61,8 @@ pub struct Image {
     pub size: u64,
     /// What to run and how. As hostile as the layers.
     pub config: ImageConfiguration,
+    /// What its manifest notes about it.
+    pub annotations: BTreeMap<String, String>,
     /// Its layers, bottom first. Empty is lawful.
     pub layers: Vec<ChainId>,
 }

@@ -3,6 +3,7 @@
 //! Owns: `ROOT/images/<hex>.json`. Never: believes a record whose configuration does not have the image's id.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -81,6 +82,16 @@ impl Record {
         store::replace(&Self::path(folder, &self.id), &serde_json::to_vec(self)?)
     }
 
+    /// What the manifest notes; it has been read before, so what cannot be read is nothing.
+    fn annotations(&self) -> BTreeMap<String, String> {
+        #[derive(Deserialize)]
+        struct Notes {
+            annotations: Option<BTreeMap<String, String>>,
+        }
+        let notes = self.manifest.as_ref().and_then(|text| serde_json::from_str::<Notes>(text).ok());
+        notes.and_then(|notes| notes.annotations).unwrap_or_default()
+    }
+
     /// What the rest of the program sees.
     pub(super) fn image(&self) -> io::Result<Image> {
         Ok(Image {
@@ -89,6 +100,7 @@ impl Record {
             repo_digests: self.repo_digests.clone(),
             size: self.size,
             config: serde_json::from_str(&self.config)?,
+            annotations: self.annotations(),
             layers: self.layers.clone(),
         })
     }

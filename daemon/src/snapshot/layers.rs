@@ -188,7 +188,8 @@ impl Layers {
         Ok(())
     }
 
-    fn folder(&self, chain: &ChainId) -> Option<PathBuf> {
+    /// Where a layer is.
+    pub(super) fn folder(&self, chain: &ChainId) -> Option<PathBuf> {
         self.known().get(chain).map(|layer| self.layers.join(layer.folder.to_string()))
     }
 

@@ -138,6 +138,9 @@ pub trait Snapshotter: Send + Sync + Debug {
     /// Keys of the writable parts that are there, whole or not.
     fn keys(&self) -> Result<Vec<String>, SnapshotError>;
 
+    /// Where a layer's own files are; `None`: not there.
+    fn folder(&self, chain: &ChainId) -> Option<PathBuf>;
+
     /// Layers that are there.
     fn chains(&self) -> Vec<ChainId>;
 }

@@ -145,6 +145,10 @@ impl Snapshotter for Overlay {
         self.writables.keys()
     }
 
+    fn folder(&self, chain: &ChainId) -> Option<PathBuf> {
+        self.layers.folder(chain)
+    }
+
     fn chains(&self) -> Vec<ChainId> {
         self.layers.chains()
     }

@@ -96,6 +96,10 @@ impl Snapshotter for PlainCopy {
         self.writables.keys()
     }
 
+    fn folder(&self, chain: &ChainId) -> Option<PathBuf> {
+        self.layers.folder(chain)
+    }
+
     fn chains(&self) -> Vec<ChainId> {
         self.layers.chains()
     }

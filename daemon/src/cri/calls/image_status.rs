@@ -9,11 +9,12 @@ use tonic::Status;
 
 use crate::{
     cri::{convert::image, error},
-    image::Images,
+    image::{Images, PinnedNames},
 };
 
 pub(in crate::cri) fn handle(
     images: &Images,
+    pinned: &PinnedNames,
     request: v1::ImageStatusRequest,
 ) -> Result<v1::ImageStatusResponse, Status> {
     let spec = request.image.ok_or_else(|| error::invalid("image is missing"))?;
@@ -24,8 +25,12 @@ pub(in crate::cri) fn handle(
     let mut info = HashMap::new();
     if let Some(found) = found.as_ref().filter(|_| request.verbose) {
         let layers: Vec<String> = found.layers.iter().map(ToString::to_string).collect();
-        let text = serde_json::json!({ "chainIDs": layers, "imageSpec": found.config });
+        let text = serde_json::json!({
+            "chainID": layers.last(),
+            "chainIDs": layers,
+            "imageSpec": found.config,
+        });
         info.insert("info".to_owned(), text.to_string());
     }
-    Ok(v1::ImageStatusResponse { image: found.as_deref().map(image), info })
+    Ok(v1::ImageStatusResponse { image: found.as_deref().map(|found| image(found, pinned.has(found))), info })
 }

@@ -2,12 +2,15 @@
 //!
 //! Never: leaves a container behind.
 
+use std::sync::Arc;
+
 use cri_api::v1;
 use tonic::Status;
 
 use crate::{
     container::Containers,
-    cri::{convert::required, error},
+    cri::{calls::remove_container::free_left, convert::required, error},
+    image::Images,
     pod,
     sandbox::Sandboxes,
     tasks,
@@ -16,6 +19,7 @@ use crate::{
 pub(in crate::cri) async fn handle(
     sandboxes: &Sandboxes,
     containers: &Containers,
+    images: &Arc<Images>,
     request: v1::RemovePodSandboxRequest,
 ) -> Result<v1::RemovePodSandboxResponse, Status> {
     let wanted = required(&request.pod_sandbox_id, "pod_sandbox_id")?;
@@ -23,6 +27,7 @@ pub(in crate::cri) async fn handle(
         let containers = containers.clone();
         let work = async move { pod::remove(&sandbox, &containers).await };
         tasks::outlive("remove pod", work).await.map_err(error::pod)?;
+        free_left(images);
     }
     Ok(v1::RemovePodSandboxResponse {})
 }

@@ -239,10 +239,11 @@ fn user(user: &User) -> v1::ContainerUser {
     v1::ContainerUser { linux: Some(linux) }
 }
 
-pub(in crate::cri) fn image(image: &Image) -> v1::Image {
+pub(in crate::cri) fn image(image: &Image, pinned: bool) -> v1::Image {
     let user = image.config.config().as_ref().and_then(|c| c.user().clone()).unwrap_or_default();
     let user = user.split(':').next().unwrap_or_default().to_owned();
-    let uid = user.parse::<i64>().ok();
+    // Digits only: "+0" is a name.
+    let uid = user.parse::<i64>().ok().filter(|_| user.bytes().all(|b| b.is_ascii_digit()));
     v1::Image {
         id: image.id.clone(),
         repo_tags: image.repo_tags.clone(),
@@ -250,7 +251,11 @@ pub(in crate::cri) fn image(image: &Image) -> v1::Image {
         size: image.size,
         uid: uid.map(|value| v1::Int64Value { value }),
         username: if uid.is_some() { String::new() } else { user },
-        spec: Some(v1::ImageSpec { image: image.id.clone(), ..v1::ImageSpec::default() }),
-        pinned: false,
+        spec: Some(v1::ImageSpec {
+            image: image.id.clone(),
+            annotations: map(&image.annotations),
+            ..v1::ImageSpec::default()
+        }),
+        pinned,
     }
 }

@@ -10,7 +10,7 @@ use reqwest::{Response, StatusCode, header::CONTENT_RANGE};
 use super::{
     error::RegistryError,
     http::words,
-    limits::{HEADWAY, RATE_BYTES, RATE_WINDOW, RESUMES, STALL, TRIES},
+    limits::{HEADWAY, RATE_BYTES, RATE_WINDOW, RESUMES, TRIES, TRIES_STALLED},
     session::{Session, Wish, back_off},
 };
 use crate::image::Digest;
@@ -70,7 +70,7 @@ impl BlobStream<'_> {
             }
             let Some(answer) = &mut self.answer else { continue };
             let began = Instant::now();
-            let piece = tokio::time::timeout(STALL, answer.chunk()).await;
+            let piece = tokio::time::timeout(self.session.stall(), answer.chunk()).await;
             self.waited += began.elapsed();
             let why = match piece {
                 Ok(Ok(Some(piece))) => match self.take(piece)? {
@@ -81,7 +81,11 @@ impl BlobStream<'_> {
                 Ok(Ok(None)) if self.offset == self.size => return Ok(None),
                 Ok(Ok(None)) => format!("it broke off at byte {} of {}", self.offset, self.size),
                 Ok(Err(error)) => words(error),
-                Err(_) => format!("nothing came for {} s", STALL.as_secs()),
+                Err(_) => {
+                    // A wait is dear: fewer of them.
+                    self.breaks += TRIES - TRIES_STALLED;
+                    format!("nothing came for {} s", self.session.stall().as_secs())
+                }
             };
             self.broken(why).await?;
         }

@@ -8,6 +8,7 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use reqwest::{
@@ -18,7 +19,7 @@ use reqwest::{
 use super::{
     configuration::{bounded, names},
     error::RegistryError,
-    limits::{CONNECT, HEADERS, REDIRECTS},
+    limits::{CONNECT, REDIRECTS},
     place::{bare, is_loopback},
 };
 use crate::tasks::{Pool, blocking};
@@ -31,6 +32,8 @@ const USER_AGENT: &str = concat!("taffrail/", env!("CARGO_PKG_VERSION"), " (linu
 pub(super) struct Http {
     /// Folder of certificates, one folder a host: containers-certs.d(5).
     certificates: PathBuf,
+    /// How long an answer may stand still.
+    stall: Duration,
     clients: Mutex<HashMap<(String, bool), Client>>,
 }
 
@@ -52,18 +55,25 @@ pub(super) struct Asked {
 pub(super) enum NoAnswer {
     /// Nobody listens, or nobody that can be believed.
     Connect(String),
-    /// It broke off or took too long.
+    /// It broke off.
     Broken(String),
+    /// It took too long.
+    Stalled(String),
     /// It will not do better the next time.
     Final(RegistryError),
 }
 
 impl Http {
     /// With certificates from this folder.
-    pub(super) fn new(certificates: &Path) -> Self {
+    pub(super) fn new(certificates: &Path, stall: Duration) -> Self {
         // The first one stays; there is only this one.
         rustls::crypto::ring::default_provider().install_default().ok();
-        Self { certificates: certificates.to_owned(), clients: Mutex::default() }
+        Self { certificates: certificates.to_owned(), stall, clients: Mutex::default() }
+    }
+
+    /// How long an answer may stand still.
+    pub(super) fn stall(&self) -> Duration {
+        self.stall
     }
 
     /// Whether an operator has put certificates for this host there.
@@ -94,8 +104,8 @@ impl Http {
             if let Some(authorization) = authorization.filter(|_| first) {
                 request = request.header(AUTHORIZATION, authorization);
             }
-            let answer = match tokio::time::timeout(HEADERS, request.send()).await {
-                Err(_) => return Err(NoAnswer::Broken(format!("no answer in {} s", HEADERS.as_secs()))),
+            let answer = match tokio::time::timeout(self.stall, request.send()).await {
+                Err(_) => return Err(NoAnswer::Stalled(format!("no answer in {} s", self.stall.as_secs()))),
                 Ok(Err(error)) if error.is_connect() => return Err(NoAnswer::Connect(words(error))),
                 Ok(Err(error)) => return Err(NoAnswer::Broken(words(error))),
                 Ok(Ok(answer)) => answer,

@@ -7,12 +7,8 @@ use std::time::Duration;
 /// How long a connection may take, TLS apart: farther than any place on earth.
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
 
-/// How long from a request to the end of its answer's headers: registries that look into cold stores need some
-/// seconds.
-pub(super) const HEADERS: Duration = Duration::from_secs(30);
-
-/// How long an answer's body may stand still. Ten seconds broke users of other runtimes (cri-o#8764).
-pub(in crate::image) const STALL: Duration = Duration::from_secs(30);
+/// Requests made for one thing where an answer stands still: each costs the whole wait.
+pub(super) const TRIES_STALLED: u32 = 3;
 
 /// A body that trickles is as bad as one that stands still (containerd#11650): over this time of waiting...
 pub(super) const RATE_WINDOW: Duration = Duration::from_secs(60);

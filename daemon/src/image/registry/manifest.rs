@@ -49,7 +49,9 @@ impl Session {
             let why = format!("{found}, which is no manifest; is there a registry at this address?");
             return Err(self.answer(at, wish, &why));
         }
-        let bytes = bounded_body(answer, MANIFEST_MAX).await.map_err(|why| self.answer(at, wish, &why))?;
+        let bytes = bounded_body(answer, MANIFEST_MAX, self.stall())
+            .await
+            .map_err(|why| self.answer(at, wish, &why))?;
         self.checked(at, &what, bytes, digest, media_type)
     }
 
@@ -63,7 +65,9 @@ impl Session {
         let path = format!("blobs/{digest}");
         let wish = Wish { what: &what, path: &path, accept: "*/*", from: 0 };
         let answer = self.get(at, wish).await?;
-        let bytes = bounded_body(answer, CONFIG_MAX).await.map_err(|why| self.answer(at, wish, &why))?;
+        let bytes = bounded_body(answer, CONFIG_MAX, self.stall())
+            .await
+            .map_err(|why| self.answer(at, wish, &why))?;
         self.checked(at, &what, bytes, Some(digest), None)
     }
 

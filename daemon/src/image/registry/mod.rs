@@ -16,7 +16,7 @@ mod reply;
 mod session;
 mod token;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 pub use credentials::Credentials;
 pub use error::RegistryError;
@@ -32,6 +32,8 @@ pub struct Registries {
     pub configuration: PathBuf,
     /// Folder with a folder of certificates for each host.
     pub certificates: PathBuf,
+    /// How long an answer may stand still.
+    pub stall: Duration,
 }
 
 impl Registries {
@@ -46,6 +48,6 @@ impl Registries {
         let places = blocking(Pool::Disk, move || {
             place::places(&configuration::Configuration::read(&file)?, &name, &written)
         });
-        Ok(Session::new(http::Http::new(&self.certificates), places.await?, credentials))
+        Ok(Session::new(http::Http::new(&self.certificates, self.stall), places.await?, credentials))
     }
 }

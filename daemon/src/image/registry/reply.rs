@@ -2,12 +2,14 @@
 //!
 //! Owns: what of a registry's own words is shown. Never: shows what a page of a proxy or a portal says.
 
+use std::time::Duration;
+
 use reqwest::{Response, header::CONTENT_TYPE};
 use serde::Deserialize;
 
 use super::{
     http::words,
-    limits::{ERROR_MAX, ERROR_SHOWN, STALL},
+    limits::{ERROR_MAX, ERROR_SHOWN},
 };
 
 #[derive(Deserialize)]
@@ -22,15 +24,15 @@ struct ErrorEntry {
 }
 
 /// Reads a body of at most `max` bytes; an error says what went wrong.
-pub(super) async fn bounded_body(mut answer: Response, max: u64) -> Result<Vec<u8>, String> {
+pub(super) async fn bounded_body(mut answer: Response, max: u64, stall: Duration) -> Result<Vec<u8>, String> {
     let too_long = || format!("its answer is larger than {max} bytes");
     if answer.content_length().is_some_and(|length| length > max) {
         return Err(too_long());
     }
     let mut body = Vec::new();
     loop {
-        match tokio::time::timeout(STALL, answer.chunk()).await {
-            Err(_) => return Err(format!("its answer stood still for {} s", STALL.as_secs())),
+        match tokio::time::timeout(stall, answer.chunk()).await {
+            Err(_) => return Err(format!("its answer stood still for {} s", stall.as_secs())),
             Ok(Err(error)) => return Err(words(error)),
             Ok(Ok(None)) => return Ok(body),
             Ok(Ok(Some(piece))) if body.len() as u64 + piece.len() as u64 > max => return Err(too_long()),
@@ -47,8 +49,8 @@ pub(super) fn media_type(answer: &Response) -> Option<String> {
 }
 
 /// What a registry says of an error, after ": "; or nothing.
-pub(super) async fn said(answer: Response) -> String {
-    let Ok(body) = bounded_body(answer, ERROR_MAX).await else { return String::new() };
+pub(super) async fn said(answer: Response, stall: Duration) -> String {
+    let Ok(body) = bounded_body(answer, ERROR_MAX, stall).await else { return String::new() };
     let Ok(errors) = serde_json::from_slice::<Errors>(&body) else { return String::new() };
     let Some(first) = errors.errors.first() else { return String::new() };
     let parts: Vec<&str> = [&first.code, &first.message].into_iter().flatten().map(String::as_str).collect();

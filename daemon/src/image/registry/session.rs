@@ -18,7 +18,7 @@ use super::{
     credentials::Credentials,
     error::RegistryError,
     http::{Asked, Http, NoAnswer, host, same_origin},
-    limits::{BACK_OFF, RETRY_AFTER_MAX, TOKENS, TRIES, TRIES_REFUSED},
+    limits::{BACK_OFF, RETRY_AFTER_MAX, TOKENS, TRIES, TRIES_REFUSED, TRIES_STALLED},
     place::Place,
     reply::said,
     token::{NoProof, proof},
@@ -58,6 +58,11 @@ enum Try {
 impl Session {
     pub(super) fn new(http: Http, places: Vec<Place>, credentials: Credentials) -> Self {
         Self { http, places, credentials, proofs: Mutex::default(), plain: Mutex::default() }
+    }
+
+    /// How long an answer may stand still.
+    pub(super) fn stall(&self) -> Duration {
+        self.http.stall()
     }
 
     /// How many places there are.
@@ -107,6 +112,9 @@ impl Session {
                 Err(NoAnswer::Connect(why)) => {
                     return Ok(Try::Again { why, after: None, tries: TRIES_REFUSED });
                 }
+                Err(NoAnswer::Stalled(why)) => {
+                    return Ok(Try::Again { why, after: None, tries: TRIES_STALLED });
+                }
                 Err(NoAnswer::Broken(why)) => return Ok(Try::Again { why, after: None, tries: TRIES }),
             };
             let status = answer.status();
@@ -115,10 +123,10 @@ impl Session {
                 StatusCode::OK => return Ok(Try::Answered(answer)),
                 StatusCode::PARTIAL_CONTENT if asked.from > 0 => return Ok(Try::Answered(answer)),
                 StatusCode::UNAUTHORIZED if own && *tokens < TOKENS => {
-                    *tokens += 1;
                     if let Some(again) = self.prove(at, wish, answer, proof).await? {
                         return Ok(again);
                     }
+                    *tokens += 1;
                 }
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                     return Err(self.denied(at, wish, status, self.scrubbed(answer).await));
@@ -218,7 +226,7 @@ impl Session {
 
     async fn scrubbed(&self, answer: Response) -> String {
         let host = host(answer.url());
-        let words = said(answer).await;
+        let words = said(answer, self.stall()).await;
         tracing::debug!(host, "an error's body was read");
         self.scrub(words)
     }

@@ -134,19 +134,19 @@ fn fill<'a>(
 async fn token(http: &Http, asked: &Asked, proof: Option<&HeaderValue>) -> Result<HeaderValue, NoProof> {
     let server = host(&asked.url);
     let answer = http.send(asked, proof).await.map_err(|no| match no {
-        NoAnswer::Connect(why) | NoAnswer::Broken(why) => {
+        NoAnswer::Connect(why) | NoAnswer::Broken(why) | NoAnswer::Stalled(why) => {
             NoProof::Later(format!("its token server {server}: {why}"))
         }
         NoAnswer::Final(error) => NoProof::Denied(error.to_string()),
     })?;
     let status = answer.status();
     if !status.is_success() {
-        let words = said(answer).await;
+        let words = said(answer, http.stall()).await;
         let why = format!("its token server {server} answered {status}{words}");
         let later = status.is_server_error() || status.as_u16() == 429;
         return Err(if later { NoProof::Later(why) } else { NoProof::Denied(why) });
     }
-    let body = bounded_body(answer, TOKEN_MAX).await;
+    let body = bounded_body(answer, TOKEN_MAX, http.stall()).await;
     let body = body.map_err(|why| NoProof::Later(format!("its token server {server}: {why}")))?;
     let bad = || NoProof::Denied(format!("its token server {server} gave no token"));
     let parsed: Answer = serde_json::from_slice(&body).map_err(|_| bad())?;

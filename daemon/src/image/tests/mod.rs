@@ -78,7 +78,7 @@ impl Place {
 fn open(folder: &Path, bounds: Bounds) -> (Images, Arc<dyn Snapshotter>) {
     let root = folder.join("root");
     let snapshots: Arc<dyn Snapshotter> = Arc::new(PlainCopy::open(&root).unwrap());
-    (Images::open_bounded(&root, Arc::clone(&snapshots), bounds).unwrap(), snapshots)
+    (Images::open(&root, Arc::clone(&snapshots), bounds).unwrap(), snapshots)
 }
 
 /// An error with all its sources, as people see it.

@@ -6,7 +6,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use super::build::{Layout, Tar};
 use crate::{
-    image::Images,
+    image::{Bounds, Images},
     snapshot::{Overlay, PlainCopy, Snapshotter},
 };
 
@@ -14,7 +14,7 @@ use crate::{
 fn shown(root: &Path, snapshots: Arc<dyn Snapshotter>, layers: &[Vec<u8>]) -> Vec<String> {
     let mut layout = Layout::default();
     layout.image("white:1", layers);
-    let images = Images::open(root, Arc::clone(&snapshots)).unwrap();
+    let images = Images::open(root, Arc::clone(&snapshots), Bounds::default()).unwrap();
     let imported = images.import(&layout.write_tar(root), &|_| {}).unwrap();
     let target = root.join("target");
     fs::create_dir(&target).unwrap();

@@ -13,4 +13,5 @@ mod xattrs;
 const OPAQUE_ATTRIBUTE: &str = "trusted.overlay.opaque";
 
 pub use error::UnpackError;
-pub(super) use unpacker::{Bounds, Unpacker};
+pub use unpacker::Bounds;
+pub(super) use unpacker::Unpacker;

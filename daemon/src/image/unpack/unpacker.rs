@@ -33,9 +33,11 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// Bounds of one layer; see `limits.rs` for the usual ones.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::image) struct Bounds {
-    pub(in crate::image) entries: u64,
-    pub(in crate::image) bytes: u64,
+pub struct Bounds {
+    /// Most files, folders, links and whiteouts.
+    pub entries: u64,
+    /// Most bytes, unpacked, with the framing of the archive.
+    pub bytes: u64,
 }
 
 impl Default for Bounds {
