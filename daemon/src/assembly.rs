@@ -14,7 +14,7 @@ use crate::{
     events::Events,
     image::{Bounds, Images, PinnedNames, Pulls, Registries},
     layout::Layout,
-    network::{Bridge, BridgeSettings, Networks, Subnet},
+    network::{Bridge, BridgeSettings, Cni, CniSettings, Networks, Subnet},
     oci::{
         Handlers,
         spec::{CapabilitySet, Controllers, HostLimits, SecurityModules},
@@ -155,7 +155,13 @@ fn networks(config: &Config, layout: &Layout, boot_id: &str) -> anyhow::Result<N
         instance: config.instance.clone(),
         boot_id: boot_id.to_owned(),
     });
-    Ok(Networks::new(layout.clone(), keys.mode, vec![Arc::new(bridge)]))
+    let cni = Cni::new(CniSettings {
+        conf_dir: keys.cni_conf_dir.clone(),
+        bin_dirs: keys.cni_bin_dirs.clone(),
+        timeout: keys.cni_timeout,
+        boot_id: boot_id.to_owned(),
+    });
+    Ok(Networks::new(layout.clone(), keys.mode, vec![Arc::new(cni), Arc::new(bridge)]))
 }
 
 /// The images there are, and the way to more.

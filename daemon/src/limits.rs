@@ -128,6 +128,15 @@ pub const PLUGIN_OUTPUT_MAX: usize = 1 << 20;
 /// Beginning of their stderr that is kept for an error message, in bytes.
 pub const PLUGIN_STDERR_MAX: usize = 4096;
 
+/// How long a chain's DEL may take, and its CHECK and GC. One that hangs is tried again at the next stop.
+pub const CNI_DEL: Duration = Duration::from_secs(60);
+
+/// How long plugins may take to tell their status.
+pub const CNI_STATUS: Duration = Duration::from_secs(10);
+
+/// How old their word may be before they are asked again: the kubelet asks us every 5 s.
+pub const CNI_STATUS_AGE: Duration = Duration::from_secs(10);
+
 /// How long one change of the firewall may take: nft waits for other transactions of the kernel only.
 pub const FIREWALL: Duration = Duration::from_secs(20);
 

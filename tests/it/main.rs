@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod cni;
+#[cfg(test)]
 mod command_line;
 #[cfg(test)]
 mod crictl;

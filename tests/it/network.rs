@@ -22,7 +22,7 @@ use tonic::Code;
 /// Between two tries of a datagram, which may be lost before its server is there.
 const DATAGRAM: Duration = Duration::from_millis(200);
 
-fn addresses(daemon: &Daemon, id: &str) -> Vec<IpAddr> {
+pub fn addresses(daemon: &Daemon, id: &str) -> Vec<IpAddr> {
     let answer = daemon.client().pod_sandbox_status(ask::pod_status(id)).unwrap();
     let network = answer.status.unwrap().network.unwrap();
     let texts = std::iter::once(network.ip).chain(network.additional_ips.into_iter().map(|ip| ip.ip));
@@ -39,7 +39,7 @@ fn page(daemon: &Daemon, at: SocketAddr) -> std::io::Result<String> {
     Ok(said.split_once("\r\n\r\n").map(|(_, page)| page.trim_end().to_owned()).unwrap_or_default())
 }
 
-fn page_soon(daemon: &Daemon, at: SocketAddr) -> String {
+pub fn page_soon(daemon: &Daemon, at: SocketAddr) -> String {
     eventually(SOON, &format!("a page from {at}"), || page(daemon, at).ok().filter(|page| !page.is_empty()))
 }
 
@@ -53,7 +53,11 @@ fn datagram(daemon: &Daemon, at: SocketAddr) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes[..length]).into_owned())
 }
 
-fn with_ports(daemon: &Daemon, name: &str, ports: &[(v1::Protocol, i32, i32, &str)]) -> v1::PodSandboxConfig {
+pub fn with_ports(
+    daemon: &Daemon,
+    name: &str,
+    ports: &[(v1::Protocol, i32, i32, &str)],
+) -> v1::PodSandboxConfig {
     let mut config = ask::pod(name, &daemon.path("logs"));
     let ports = ports.iter().map(|(protocol, host, container, ip)| v1::PortMapping {
         protocol: *protocol as i32,
@@ -65,7 +69,7 @@ fn with_ports(daemon: &Daemon, name: &str, ports: &[(v1::Protocol, i32, i32, &st
     config
 }
 
-fn run(daemon: &Daemon, config: v1::PodSandboxConfig) -> Pod {
+pub fn run(daemon: &Daemon, config: v1::PodSandboxConfig) -> Pod {
     let answer = daemon.client().run_pod_sandbox(ask::run(&config)).unwrap_or_else(|e| panic!("{e}"));
     Pod { id: answer.pod_sandbox_id, config }
 }

@@ -62,7 +62,7 @@ impl Snapshot {
         lists.insert("address", said(&network, &["ip", "-o", "addr"], own_address));
         lists.insert("route", said(&network, &["ip", "route", "show", "table", "all"], own_route));
         if crate::host::find("nft").is_some() {
-            lists.insert("firewall", said(&network, &["nft", "-nn", "list", "ruleset"], |line| Some(line)));
+            lists.insert("firewall", said(&network, &["nft", "-snn", "list", "ruleset"], |line| Some(line)));
         }
         Self { lists }
     }

@@ -4,6 +4,7 @@
 //! sandbox's.
 
 mod bridge;
+mod cni;
 mod driver;
 mod error;
 mod files;
@@ -15,6 +16,7 @@ mod subnet;
 mod tests;
 
 pub use bridge::{Bridge, BridgeSettings};
+pub use cni::{Cni, CniSettings};
 pub use driver::{Network, NotReady, Pod, Work};
 pub use error::NetworkError;
 pub use files::{hostname, hosts, resolv_conf};

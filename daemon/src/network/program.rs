@@ -30,7 +30,6 @@ pub(super) struct Ended {
     pub(super) success: bool,
     /// The end in words, such as `exit status: 1`.
     pub(super) how: String,
-    #[allow(dead_code, reason = "nft says nothing there; plugins will")]
     pub(super) output: Vec<u8>,
     /// The beginning of what it said on stderr.
     pub(super) errors: String,
