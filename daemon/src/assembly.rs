@@ -56,11 +56,7 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
         config.netns_dir.clone(),
         config.instance.clone(),
     );
-    for folder in [&layout.sandboxes(), &layout.containers(), layout.state()] {
-        store::make_dir(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
-    }
-    fs::create_dir_all(layout.netns_dir())
-        .with_context(|| format!("{} cannot be made", layout.netns_dir().display()))?;
+    make_folders(&layout)?;
     let boot_id =
         fs::read_to_string("/proc/sys/kernel/random/boot_id").context("the boot id cannot be read")?;
     let boot_id = boot_id.trim().to_owned();
@@ -82,6 +78,7 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
         events: events.clone(),
     });
     let containers = Containers::new(container::Parts {
+        features: container::Features::new(&handlers),
         layout: layout.clone(),
         cgroups: cgroups.clone(),
         shims: shims.clone(),
@@ -178,6 +175,15 @@ fn images(
         stall: config.pull_stall,
     };
     Ok((Arc::new(images.clone()), Pulls::new(images, registries)))
+}
+
+fn make_folders(layout: &Layout) -> anyhow::Result<()> {
+    for folder in [&layout.sandboxes(), &layout.containers(), layout.state()] {
+        store::make_dir(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    }
+    fs::create_dir_all(layout.netns_dir())
+        .with_context(|| format!("{} cannot be made", layout.netns_dir().display()))?;
+    Ok(())
 }
 
 /// What this process may give away.

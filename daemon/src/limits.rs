@@ -82,6 +82,12 @@ pub const RUNTIME_UPDATE: Duration = Duration::from_secs(30);
 /// How long a runtime's delete may take.
 pub const RUNTIME_DELETE: Duration = Duration::from_secs(30);
 
+/// How long a runtime may take to say what it can do; it reads nothing for that.
+pub const RUNTIME_FEATURES: Duration = Duration::from_secs(5);
+
+/// How much of that answer is read, in bytes: runc's has some six thousand.
+pub const RUNTIME_FEATURES_MAX: usize = 1 << 20;
+
 /// How much of a runtime's stderr is kept for an error message, in bytes.
 pub const RUNTIME_STDERR_MAX: usize = 4096;
 

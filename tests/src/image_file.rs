@@ -13,9 +13,9 @@ pub const DEMO: &str = "taffrail.test/demo:1";
 pub const BUSYBOX: &str = "taffrail.test/busybox:1";
 
 /// Applets of busybox that tests call by name.
-const APPLETS: [&str; 24] = [
+const APPLETS: [&str; 26] = [
     "sh", "ls", "cat", "echo", "sleep", "true", "false", "id", "ps", "top", "env", "grep", "touch", "mount",
-    "umount", "dd", "head", "tr", "hostname", "chroot", "mkdir", "stat", "ping", "readlink",
+    "umount", "dd", "head", "tr", "hostname", "chroot", "mkdir", "stat", "ping", "readlink", "wc", "rm",
 ];
 
 fn hex(bytes: &[u8]) -> String {
@@ -92,6 +92,8 @@ fn demo_layer() -> io::Result<Vec<u8>> {
 pub enum Extra<'a> {
     /// A file with this content.
     File(&'a str, &'a [u8]),
+    /// A program that runs as its owner, root.
+    Setuid(&'a str, &'a [u8]),
     /// A symbolic link with this text.
     Link(&'a str, &'a str),
     /// A named pipe.
@@ -103,13 +105,18 @@ pub enum Extra<'a> {
 impl Extra<'_> {
     fn path(&self) -> &str {
         match self {
-            Self::File(path, _) | Self::Link(path, _) | Self::Pipe(path) | Self::Folder(path, _) => path,
+            Self::File(path, _)
+            | Self::Setuid(path, _)
+            | Self::Link(path, _)
+            | Self::Pipe(path)
+            | Self::Folder(path, _) => path,
         }
     }
 
     fn add(&self, tar: &mut tar::Builder<Vec<u8>>) -> io::Result<()> {
         match *self {
             Self::File(path, content) => add(tar, path, 0o644, content),
+            Self::Setuid(path, content) => add(tar, path, 0o4755, content),
             Self::Link(path, text) => {
                 tar.append_link(&mut header(tar::EntryType::Symlink, 0o777, 0), path, text)
             }

@@ -234,6 +234,16 @@ pub(crate) fn id(_: &[String]) -> Outcome {
     Ok(0)
 }
 
+pub(crate) fn call(args: &[String]) -> Outcome {
+    let number = i64::try_from(number(args, 0, "NUMBER")?)?;
+    let mut rest = [0; sys::CALL_ARGUMENTS];
+    for (at, place) in rest.iter_mut().enumerate().take(args.len().saturating_sub(1)) {
+        *place = i64::try_from(self::number(args, at + 1, "ARG")?)?;
+    }
+    output::line(&sys::call(number, rest).to_string())?;
+    Ok(0)
+}
+
 pub(crate) fn err(args: &[String]) -> Outcome {
     output::error_line(argument(args, 0, "TEXT")?)?;
     Ok(0)

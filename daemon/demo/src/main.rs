@@ -20,7 +20,7 @@ struct Command {
     run: fn(&[String]) -> Outcome,
 }
 
-const COMMANDS: [Command; 22] = [
+const COMMANDS: [Command; 23] = [
     Command { name: "hello", usage: "              print one line", run: commands::hello },
     Command {
         name: "count",
@@ -65,6 +65,11 @@ const COMMANDS: [Command; 22] = [
         name: "fetch",
         usage: "ADDRESS:PORT  print the page that is served there",
         run: network::fetch,
+    },
+    Command {
+        name: "call",
+        usage: "NUMBER [ARG]... make a system call, print the error's number (0: none)",
+        run: commands::call,
     },
     Command { name: "true", usage: "", run: commands::nothing },
 ];

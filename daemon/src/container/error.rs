@@ -31,6 +31,14 @@ pub enum ContainerError {
         /// Why.
         why: String,
     },
+    /// A mount that the runtime cannot make read-only as asked.
+    #[error(
+        "config.mounts.recursive_read_only: the runtime {runtime} cannot do it (`{runtime} features` names no rro)"
+    )]
+    NotRecursive {
+        /// The runtime's handler.
+        runtime: String,
+    },
     /// A device of the host.
     #[error("config.devices.host_path {path}: {why}")]
     Device {

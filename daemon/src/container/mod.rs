@@ -10,6 +10,7 @@ mod ending;
 mod error;
 mod exec_sync;
 mod facts;
+mod features;
 mod handle;
 mod kill;
 pub mod lifecycle;
@@ -41,6 +42,7 @@ pub use facts::{
     ContainerConfig, ContainerFacts, ContainerName, Device, FACTS_VERSION, GroupsPolicy, Mount, PidMode,
     Propagation, Resources, Seccomp, Security, User,
 };
+pub use features::Features;
 pub use handle::Container;
 pub use lost::record_lost;
 pub use registry::Containers;
@@ -69,6 +71,8 @@ pub struct Parts {
     pub shims: Arc<Shims>,
     /// Their runtimes.
     pub handlers: Handlers,
+    /// What these can do.
+    pub features: Arc<Features>,
     /// Their root file systems.
     pub snapshots: Arc<dyn Snapshotter>,
     /// What of the host shows in a spec.

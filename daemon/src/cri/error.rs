@@ -36,6 +36,7 @@ pub(super) fn container(error: ContainerError) -> Status {
         | ContainerError::Spec(_)
         | ContainerError::User(_)
         | ContainerError::Source { .. }
+        | ContainerError::NotRecursive { .. }
         | ContainerError::Device { .. }
         | ContainerError::Volume { .. }
         | ContainerError::LinkedRoot { .. }

@@ -263,12 +263,10 @@ impl v1::runtime_service_server::RuntimeService for RuntimeService {
         request: Request<v1::StatusRequest>,
     ) -> Result<Response<v1::StatusResponse>, Status> {
         let networks = self.sandboxes.networks();
-        Ok(Response::new(calls::status::handle(
-            &self.identity,
-            &self.handlers,
-            networks,
-            request.into_inner(),
-        )))
+        let features = &self.containers.parts().features;
+        let answer =
+            calls::status::handle(&self.identity, &self.handlers, features, networks, request.into_inner());
+        Ok(Response::new(answer.await))
     }
 
     async fn checkpoint_container(

@@ -7,6 +7,7 @@ pub mod bundle;
 mod commands;
 mod crun;
 mod failure;
+mod features;
 mod runc;
 pub mod spec;
 mod version;
@@ -22,6 +23,7 @@ use protocol::{
 pub use commands::Location;
 pub use crun::Crun;
 pub use failure::exit_code_of;
+pub use features::knows_recursive_read_only;
 pub use runc::Runc;
 pub use version::{Advisory, advisory, read_version};
 

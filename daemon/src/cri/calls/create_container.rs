@@ -44,6 +44,11 @@ pub(in crate::cri) async fn handle(
     let defaults = defaults(&image);
     let facts = facts(&sandbox, config, &image, &defaults, containers).map_err(error::container)?;
     spec::check(&facts, &sandbox.facts).map_err(|e| error::container(e.into()))?;
+    let recursive = facts.config.mounts.iter().any(|mount| mount.recursive_read_only);
+    let parts = containers.parts();
+    if recursive && !parts.features.recursive_read_only(&parts.handlers, &facts.runtime).await {
+        return Err(error::container(ContainerError::NotRecursive { runtime: facts.runtime }));
+    }
     let target = match &facts.config.security.pid {
         PidMode::Target(wanted) => {
             Some(Target::find(containers, &facts.sandbox_id, wanted).map_err(error::container)?)

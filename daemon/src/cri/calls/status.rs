@@ -6,11 +6,12 @@ use std::collections::HashMap;
 
 use cri_api::v1;
 
-use crate::{cri::Identity, network::Networks, oci::Handlers};
+use crate::{container::Features, cri::Identity, network::Networks, oci::Handlers};
 
-pub(in crate::cri) fn handle(
+pub(in crate::cri) async fn handle(
     identity: &Identity,
     handlers: &Handlers,
+    features: &Features,
     networks: &Networks,
     request: v1::StatusRequest,
 ) -> v1::StatusResponse {
@@ -27,10 +28,15 @@ pub(in crate::cri) fn handle(
         Ok(message) => condition("NetworkReady", true, "", &message),
         Err(why) => condition("NetworkReady", false, why.reason, &why.message),
     };
-    let handler = |name: &str| v1::RuntimeHandler {
-        name: name.to_owned(),
-        features: Some(v1::RuntimeHandlerFeatures::default()),
-    };
+    // The one without a name is the default.
+    let mut runtime_handlers = Vec::new();
+    for name in std::iter::once("").chain(handlers.names()) {
+        let recursive = match handlers.resolve(name) {
+            Ok(runtime) => features.recursive_read_only(handlers, &runtime).await,
+            Err(_) => false,
+        };
+        runtime_handlers.push(handler(name, recursive));
+    }
     let mut info = HashMap::new();
     if request.verbose {
         let config = serde_json::json!({
@@ -44,13 +50,17 @@ pub(in crate::cri) fn handle(
     v1::StatusResponse {
         status: Some(v1::RuntimeStatus { conditions: vec![runtime, network] }),
         info,
-        // The one without a name is the default.
-        runtime_handlers: std::iter::once("").chain(handlers.names()).map(handler).collect(),
+        runtime_handlers,
         features: Some(v1::RuntimeFeatures {
             supplemental_groups_policy: true,
             ..v1::RuntimeFeatures::default()
         }),
     }
+}
+
+fn handler(name: &str, recursive_read_only_mounts: bool) -> v1::RuntimeHandler {
+    let features = v1::RuntimeHandlerFeatures { recursive_read_only_mounts, user_namespaces: false };
+    v1::RuntimeHandler { name: name.to_owned(), features: Some(features) }
 }
 
 fn condition(kind: &str, status: bool, reason: &str, message: &str) -> v1::RuntimeCondition {
