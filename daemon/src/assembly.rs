@@ -24,6 +24,7 @@ use crate::{
     snapshot::{Overlay, Snapshotter},
     stats::Stats,
     store,
+    sys::mounts,
 };
 
 /// CAP_SYS_RESOURCE (linux/capability.h): without it `oom_score_adj` cannot be lowered.
@@ -183,6 +184,10 @@ fn make_folders(layout: &Layout) -> anyhow::Result<()> {
     }
     fs::create_dir_all(layout.netns_dir())
         .with_context(|| format!("{} cannot be made", layout.netns_dir().display()))?;
+    if let Err(error) = mounts::share(layout.netns_dir()) {
+        let folder = layout.netns_dir().display().to_string();
+        tracing::warn!(folder, %error, "others with a mount namespace of their own will not see the pods' namespaces");
+    }
     Ok(())
 }
 

@@ -171,6 +171,8 @@ impl Daemon {
             format!("registries_conf={}", text(self.path("registries.conf"))),
             format!("registries_certs_dir={}", text(self.path("certs.d"))),
             "log.target=stderr".to_owned(),
+            // Nothing of the host's own networks.
+            format!("cni.conf_dir={}", text(self.path("cni"))),
         ];
         for setting in own.iter().chain(&self.options.set) {
             words.extend(["--set".to_owned(), setting.clone()]);

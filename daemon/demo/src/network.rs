@@ -47,7 +47,7 @@ fn answer(mut connection: TcpStream, text: &str) -> std::io::Result<()> {
     connection.set_read_timeout(Some(ANSWER))?;
     let mut lines = BufReader::new((&connection).take(HEAD_MAX)).lines();
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-    let from = connection.peer_addr()?.ip();
+    let from = connection.peer_addr()?.ip().to_canonical();
     let page = format!("{text}, {from}\n");
     let length = page.len();
     write!(

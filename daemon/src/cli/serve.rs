@@ -10,11 +10,14 @@ use tokio::net::UnixListener;
 use super::{args::ServeArguments, exit::Failure, print, shutdown};
 use crate::{
     assembly::{Assembly, assemble},
-    config::{Config, LogTarget},
+    config::{Config, LogTarget, NETNS_DIR},
     cri, limits,
     pod::recover::recover,
     store,
-    sys::lock::{Lock, TryLock, try_lock},
+    sys::{
+        lock::{Lock, TryLock, try_lock},
+        mounts,
+    },
 };
 
 /// Worker threads: the work is waiting; two keep a slow poll from holding up a List.
@@ -113,6 +116,11 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     if sandboxes.is_empty() {
         sandboxes.networks().leave().await;
         cgroups.remove_instance();
+        // The usual folder is everybody's, and stays as it is.
+        if config.netns_dir != Path::new(NETNS_DIR) {
+            // Left behind it hurts nobody.
+            drop(mounts::unshare(&config.netns_dir));
+        }
     }
     drop(fs::remove_file(&config.socket));
     Ok(())

@@ -45,6 +45,8 @@ const DEFAULT_ROOT: &str = "/var/lib/taffrail";
 const DEFAULT_STATE: &str = "/run/taffrail";
 const DEFAULT_REGISTRIES: &str = "/etc/containers/registries.conf";
 const DEFAULT_CERTIFICATES: &str = "/etc/containers/certs.d";
+/// Where network namespaces are pinned, by us and by `ip netns`.
+pub const NETNS_DIR: &str = "/run/netns";
 const DEFAULT_INSTANCE: &str = "taffrail";
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
@@ -82,7 +84,7 @@ pub(super) fn check(settings: &mut Settings) -> Result<Config, ConfigError> {
     let instance = instance(settings)?;
     let shims = if systemd { format!("/{instance}.shims.slice") } else { format!("/{instance}-shims") };
     settings.set_default("shim_cgroup", shims);
-    settings.set_default("netns_dir", "/run/netns");
+    settings.set_default("netns_dir", NETNS_DIR);
     settings.set_default("default_runtime", "runc");
     settings.set_default("pids_limit", "0");
     settings.set_default("registries_conf", DEFAULT_REGISTRIES);

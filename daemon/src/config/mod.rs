@@ -10,7 +10,7 @@ mod sources;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-pub use keys::fold;
+pub use keys::{NETNS_DIR, fold};
 pub use settings::{Setting, Settings, Source};
 pub use sources::{Inputs, gather};
 

@@ -31,3 +31,57 @@ pub fn unmount(target: &Path) -> io::Result<()> {
         }
     }
 }
+
+/// What is mounted at one place.
+struct At {
+    /// It is seen by other mount namespaces.
+    shared: bool,
+    /// It is a folder of a file system, not all of it: bound there.
+    bound: bool,
+}
+
+/// The mounts at a folder, and how many there are below it.
+fn mounts_at(folder: &Path) -> io::Result<(Vec<At>, usize)> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo")?;
+    // As the kernel writes it (proc_pid_mountinfo(5)).
+    let place = folder.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040");
+    let below = format!("{place}/");
+    let mut at = Vec::new();
+    let mut inside = 0;
+    for line in text.lines() {
+        let mut fields = line.split(' ').skip(3);
+        let (root, point) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+        if point == place {
+            let shared = fields.take_while(|field| *field != "-").any(|field| field.starts_with("shared:"));
+            at.push(At { shared, bound: root != "/" });
+        }
+        inside += usize::from(point.starts_with(&below));
+    }
+    Ok((at, inside))
+}
+
+/// Makes a folder a mount whose mounts are seen by other mount namespaces: those who look for pins there see those that
+/// are made after them. One that is so already stays as it is; nothing is ever mounted twice.
+pub fn share(folder: &Path) -> io::Result<()> {
+    let folder = folder.canonicalize()?;
+    let (at, inside) = mounts_at(&folder)?;
+    match at.last() {
+        Some(At { shared: true, .. }) => return Ok(()),
+        Some(At { shared: false, .. }) => {}
+        // Pins that are there would be hidden, or be there twice.
+        None if inside > 0 => return Ok(()),
+        None => mount(Some(&folder), &folder, None::<&str>, MsFlags::MS_BIND, None::<&str>)?,
+    }
+    mount(None::<&str>, &folder, None::<&str>, MsFlags::MS_SHARED, None::<&str>).map_err(io::Error::from)
+}
+
+/// Takes back what [`share`] made, where nothing is in the folder any more.
+pub fn unshare(folder: &Path) -> io::Result<()> {
+    let folder = folder.canonicalize()?;
+    let (at, inside) = mounts_at(&folder)?;
+    let is_ours = at.last().is_some_and(|at| at.bound && at.shared);
+    if !is_ours || inside > 0 || std::fs::read_dir(&folder)?.next().is_some() {
+        return Ok(());
+    }
+    umount2(&folder, MntFlags::UMOUNT_NOFOLLOW).map_err(io::Error::from)
+}

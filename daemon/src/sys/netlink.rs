@@ -173,6 +173,19 @@ impl Netlink {
     }
 }
 
+/// Brings a link up. It is: fine.
+pub fn link_up(netlink: &mut Netlink, index: u32) -> io::Result<()> {
+    /// linux/rtnetlink.h, linux/if.h
+    const RTM_SETLINK: u16 = 19;
+    const UP: [u8; 4] = 1_u32.to_ne_bytes();
+    // struct ifinfomsg: family, kind, index, flags, which of them change
+    let mut body = [0; 16];
+    body[4..8].copy_from_slice(&index.to_ne_bytes());
+    body[8..12].copy_from_slice(&UP);
+    body[12..16].copy_from_slice(&UP);
+    netlink.ask(Message::new(RTM_SETLINK, 0, &body)).map(drop)
+}
+
 /// Opens a pin, which must be a namespace: nothing else that bears its name is ever used.
 pub fn namespace(pin: &Path) -> io::Result<File> {
     let file = File::open(pin)?;

@@ -124,6 +124,8 @@ fn spawn(folder: &Path) -> Result<(Child, u32), Failure> {
         .arg(format!("netns_dir={}", folder.join("netns").display()))
         .arg("--set")
         .arg("log.target=stderr")
+        .arg("--set")
+        .arg("network=bridge")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::from(log))

@@ -6,6 +6,7 @@
 mod checks;
 mod daemon;
 mod image;
+mod page;
 
 use std::{
     os::unix::fs::DirBuilderExt,
@@ -17,6 +18,7 @@ use std::{
 use cri_api::v1;
 
 use super::{args::QuickstartArguments, connect::block_on, exit::Failure, image::import_file, print};
+use crate::sys::netns;
 use checks::{Log, wait_for};
 use daemon::Daemon;
 
@@ -38,6 +40,8 @@ pub(super) fn run(arguments: &QuickstartArguments) -> Result<ExitCode, Failure> 
             "quickstart starts containers, which needs root: sudo taffrail quickstart",
         ));
     }
+    // Pods' addresses, the bridge, the firewall table: none of it on the host's own network. There is one thread yet.
+    netns::enter_new().map_err(|e| Failure::failed(format!("no network of our own can be had: {e}")))?;
     let folder = temporary_folder()?;
     let story = block_on(tell(&folder, arguments.keep));
     match &story {
@@ -78,18 +82,19 @@ async fn tell(folder: &Path, keep: bool) -> Result<(), Failure> {
         outcome = acts(&narrator, folder, &mut daemon) => outcome,
         () = interrupted => Err(Failure::failed("interrupted; the pod and the daemon are gone")),
     };
-    if outcome.is_ok() && keep {
-        return hints(folder, &daemon);
+    if let (Ok(address), true) = (&outcome, keep) {
+        return hints(folder, &daemon, address);
     }
     // The story may have ended while no daemon ran; only one can take down what is there.
     let up = daemon.ensure().await;
     let cleaned = clean(&daemon).await;
     let stopped = daemon.stop().await;
-    outcome.and(up).and(cleaned).and(stopped)?;
+    outcome.map(drop).and(up).and(cleaned).and(stopped)?;
     narrator.say("everything removed; the daemon ended on SIGTERM")
 }
 
-async fn acts(narrator: &Narrator, folder: &Path, daemon: &mut Daemon) -> Result<(), Failure> {
+/// The story up to its end; the pod's address.
+async fn acts(narrator: &Narrator, folder: &Path, daemon: &mut Daemon) -> Result<String, Failure> {
     narrator.say(&format!("daemon {} serves at {}", daemon.pid(), daemon.socket().display()))?;
     let connection = daemon.connect().await?;
     let images = import_file(&connection, &image::write(folder)?).await?;
@@ -99,8 +104,12 @@ async fn acts(narrator: &Narrator, folder: &Path, daemon: &mut Daemon) -> Result
     let pod = pod(folder);
     let request = v1::RunPodSandboxRequest { config: Some(pod.clone()), runtime_handler: String::new() };
     let sandbox = connection.runtime().run_pod_sandbox(request).await?.into_inner().pod_sandbox_id;
-    narrator.say(&format!("pod {} is ready, its namespaces pinned", short(&sandbox)))?;
+    let address = page::address(&connection, &sandbox).await?;
+    narrator.say(&format!("pod {} is ready, its address is {address}", short(&sandbox)))?;
 
+    start(&connection, &sandbox, &pod, "web", &image, &["serve", page::PORT, page::TEXT]).await?;
+    let served = page::fetch(&address).await?;
+    narrator.say(&format!("a page from http://{address}:{}: {served}", page::PORT))?;
     let counter = start(&connection, &sandbox, &pod, "counter", &image, &["count", "0", BEAT_MS]).await?;
     let leaver = {
         let code = EXIT_CODE.to_string();
@@ -125,7 +134,11 @@ async fn acts(narrator: &Narrator, folder: &Path, daemon: &mut Daemon) -> Result
     wait_for("log lines while no daemon runs", || Ok(log.lines()?.len() > lines + 50)).await?;
     wait_for("the other container's end while no daemon runs", || Ok(checks::has_ended(folder, &leaver)))
         .await?;
-    narrator.say(&format!("{} log lines written without a daemon", log.lines()?.len() - lines))?;
+    page::fetch(&address).await?;
+    narrator.say(&format!(
+        "{} log lines written without a daemon, and the page is served",
+        log.lines()?.len() - lines
+    ))?;
 
     daemon.restart().await?;
     let connection = daemon.connect().await?;
@@ -142,7 +155,8 @@ async fn acts(narrator: &Narrator, folder: &Path, daemon: &mut Daemon) -> Result
     narrator.say(&format!("the other container ended meanwhile, and its exit code is right: {EXIT_CODE}"))?;
     exec(&connection, &counter, &["hello"]).await?;
     let count = log.check_complete()?;
-    narrator.say(&format!("same container, same shim; {count} log lines, none missing, none twice"))
+    narrator.say(&format!("same container, same shim; {count} log lines, none missing, none twice"))?;
+    Ok(address)
 }
 
 fn short(id: &str) -> &str {
@@ -220,17 +234,19 @@ async fn clean(daemon: &Daemon) -> Result<(), Failure> {
     Ok(())
 }
 
-fn hints(folder: &Path, daemon: &Daemon) -> Result<(), Failure> {
+fn hints(folder: &Path, daemon: &Daemon, address: &str) -> Result<(), Failure> {
     let socket = daemon.socket();
     let socket = socket.display();
     let folder = folder.display();
     print::line(&format!(
         "\nThe daemon goes on serving (pid {pid}). Try:\n\n  \
          export CONTAINER_RUNTIME_ENDPOINT=unix://{socket} IMAGE_SERVICE_ENDPOINT=unix://{socket}\n  \
-         crictl pods\n  crictl ps\n  crictl logs --tail 3 $(crictl ps -q)\n  \
-         crictl exec -s $(crictl ps -q) {program} hello\n  taffrail status --socket {socket}\n\n\
+         crictl pods\n  crictl ps\n  crictl logs --tail 3 $(crictl ps -q --name counter)\n  \
+         crictl exec -s $(crictl ps -q --name counter) {program} hello\n  \
+         nsenter -t {pid} -n curl http://{address}:{port}\n  taffrail status --socket {socket}\n\n\
          To clean up:\n\n  crictl rmp -fa; kill {pid}; rm -r {folder}",
         pid = daemon.pid(),
         program = image::PROGRAM,
+        port = page::PORT,
     ))
 }

@@ -10,6 +10,7 @@ use std::{
     os::fd::AsRawFd,
 };
 
+pub(super) use crate::sys::netlink::link_up as up;
 use crate::sys::netlink::{Message, Netlink, attributes, flags};
 
 /// Name of a pod's link inside.
@@ -198,11 +199,6 @@ pub(super) fn remove(netlink: &mut Netlink, name: &str) -> io::Result<()> {
 pub(super) fn index(netlink: &mut Netlink, name: &str) -> io::Result<u32> {
     let found = find(netlink, name)?;
     found.map(|link| link.index).ok_or_else(|| io::Error::other(format!("there is no link {name}")))
-}
-
-/// Brings a link up. It is: fine.
-pub(super) fn up(netlink: &mut Netlink, index: u32) -> io::Result<()> {
-    netlink.ask(Message::new(RTM_SETLINK, 0, &ifinfo(0, index, true))).map(drop)
 }
 
 /// An address as bytes, with its family.
