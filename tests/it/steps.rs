@@ -47,9 +47,14 @@ fn life(daemon: &Daemon) -> Result<(), String> {
             client.remove_pod_sandbox(ask::remove_pod(&pod.id)).map_err(text)?;
         }
     }
-    let pod = ask::pod("p", &daemon.path("logs"));
+    // With a PID namespace of the pod's: its first process is one thing more that could be left.
+    let shared = v1::NamespaceOption { pid: v1::NamespaceMode::Pod as i32, ..Default::default() };
+    let mut pod = ask::pod("p", &daemon.path("logs"));
+    pod.linux.get_or_insert_default().security_context.get_or_insert_default().namespace_options =
+        Some(shared.clone());
     let sandbox = client.run_pod_sandbox(ask::run(&pod)).map_err(text)?.pod_sandbox_id;
-    let wish = ask::container("c", DEMO, &["sleep", "600"]);
+    let mut wish = ask::container("c", DEMO, &["sleep", "600"]);
+    tests::workload::security(&mut wish).namespace_options = Some(shared);
     let id = client.create_container(ask::create(&sandbox, &wish, &pod)).map_err(text)?.container_id;
     let state = || -> Result<ContainerState, String> {
         Ok(client.container_status(ask::status(&id)).map_err(text)?.status.unwrap_or_default().state())
