@@ -22,6 +22,14 @@ fn named(daemon: &Daemon, name: &str) -> usize {
         .count()
 }
 
+/// As the kernel does when memory runs out.
+fn kill_init(daemon: &Daemon) {
+    let all = daemon.nursery().descendants();
+    let init = all.into_iter().find(|process| process.name == "taffrail-init").expect("it runs");
+    let pid = nix::unistd::Pid::from_raw(init.pid.cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("it can be killed");
+}
+
 fn options(mode: NamespaceMode) -> v1::NamespaceOption {
     v1::NamespaceOption { pid: mode as i32, ..Default::default() }
 }
@@ -112,17 +120,25 @@ fn a_shared_namespace_survives_the_daemon() {
     assert_eq!(seen.lines, ["taffrail-init"]);
     // Its first process killed, the pod is over: a start finds that out.
     daemon.kill9();
-    let init =
-        daemon.nursery().descendants().into_iter().find(|process| process.name == "taffrail-init").unwrap();
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(init.pid.cast_signed()),
-        nix::sys::signal::Signal::SIGKILL,
-    )
-    .unwrap();
+    kill_init(&daemon);
     daemon.launch();
     assert_eq!(daemon.exited(&id).exit_code, 137);
     let list = daemon.client().list_pod_sandbox(v1::ListPodSandboxRequest::default()).unwrap();
     assert_eq!(list.items[0].state(), v1::PodSandboxState::SandboxNotready);
+}
+
+#[test]
+fn a_pod_ends_with_its_first_process() {
+    let Some(daemon) = workload::start() else { return };
+    let pod = pod(&daemon, "shared", NamespaceMode::Pod);
+    let config = with_mode(ask::container("sleeper", DEMO, &["sleep", "600"]), NamespaceMode::Pod);
+    let id = started(&daemon, &pod, &config);
+    kill_init(&daemon);
+    assert_eq!(daemon.exited(&id).exit_code, 137);
+    eventually(SOON, "the pod to be stopped", || {
+        let list = daemon.client().list_pod_sandbox(v1::ListPodSandboxRequest::default()).ok()?;
+        (list.items[0].state() == v1::PodSandboxState::SandboxNotready).then_some(())
+    });
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl v1::runtime_service_server::RuntimeService for RuntimeService {
         &self,
         request: Request<v1::RunPodSandboxRequest>,
     ) -> Result<Response<v1::RunPodSandboxResponse>, Status> {
-        calls::run_pod_sandbox::handle(&self.sandboxes, self.containers.parts(), request.into_inner())
+        calls::run_pod_sandbox::handle(&self.sandboxes, &self.containers, request.into_inner())
             .await
             .map(Response::new)
     }

@@ -2,10 +2,12 @@
 //!
 //! Owns: their order. Never: the state of either; it asks their owners.
 
+mod first_process;
 pub mod recover;
 mod remove;
 mod stop;
 
+pub use first_process::follow;
 pub use remove::remove;
 pub use stop::stop;
 

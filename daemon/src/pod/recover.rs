@@ -12,6 +12,7 @@ use protocol::{
 };
 use serde::de::DeserializeOwned;
 
+use super::follow;
 use crate::{
     cgroups::Cgroups,
     container::{self, Adopted, ContainerFacts, Containers, Resources, User, record_lost},
@@ -40,6 +41,7 @@ pub async fn recover(
 ) -> io::Result<Found> {
     reach("recover.begin");
     let mut found = Found::default();
+    let mut adopted = Vec::new();
     for name in store::names(&layout.sandboxes())? {
         let Some((id, facts)) =
             entry(&name, SandboxId::parse, |id| layout.sandbox_facts(id), |id| layout.sandbox(id))
@@ -49,7 +51,7 @@ pub async fn recover(
         let facts: SandboxFacts = facts;
         let state = sandbox_state(layout, &containers.parts().cgroups, &id, &facts, boot_id);
         tracing::debug!(%id, ?state, "sandbox found");
-        sandboxes.adopt(facts, state);
+        adopted.push(sandboxes.adopt(facts, state));
         found.sandboxes += 1;
     }
     sandboxes.networks().recovered();
@@ -83,6 +85,8 @@ pub async fn recover(
             Err(error) => tracing::error!(%error, "the recovery of a container failed"),
         }
     }
+    // Now that the containers are known: the end of one may stop them.
+    adopted.iter().for_each(|sandbox| follow(sandbox, containers));
     Ok(found)
 }
 

@@ -37,6 +37,8 @@ pub struct Sandbox {
     state: watch::Receiver<State>,
     /// It was made whole once: it shows in lists until it is gone.
     made: Arc<AtomicBool>,
+    /// Somebody follows its first process.
+    followed: Arc<AtomicBool>,
     /// True while containers may be made. Read by a lease, written by the stop of a pod.
     gate: Arc<RwLock<bool>>,
 }
@@ -56,6 +58,7 @@ impl Sandbox {
             inbox: inbox.clone(),
             state: view,
             made: Arc::new(AtomicBool::new(is_whole(state))),
+            followed: Arc::default(),
             gate: Arc::new(RwLock::new(true)),
         };
         let owner = Owner {
@@ -79,6 +82,11 @@ impl Sandbox {
     /// The state now.
     pub fn state(&self) -> State {
         *self.state.borrow()
+    }
+
+    /// The duty to follow its first process: given to the first who asks.
+    pub fn take_watch(&self) -> bool {
+        !self.followed.swap(true, Ordering::AcqRel)
     }
 
     /// Whether it shows in lists.

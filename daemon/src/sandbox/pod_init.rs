@@ -8,7 +8,7 @@ use std::io;
 use protocol::ids::ContainerId;
 
 use super::SandboxFacts;
-use crate::{cgroups::Cgroups, limits::INIT_LEAVES};
+use crate::{cgroups::Cgroups, limits::INIT_LEAVES, sys::pidfd::PidFd};
 
 /// Where a pod's first process is counted: under the pod's cgroup, beside its containers, so that the pod's limits
 /// hold it too.
@@ -39,6 +39,19 @@ impl PodInit {
     /// Whether it lives.
     pub fn is_alive(&self) -> bool {
         !self.cgroups.is_empty(&self.parent, &self.id)
+    }
+
+    /// A handle to it; `None`: it has ended.
+    pub fn handle(&self) -> io::Result<Option<PidFd>> {
+        let members = self.cgroups.members(&self.parent, &self.id);
+        for pid in members.pids() {
+            let handle = PidFd::open(pid)?;
+            // Looked at again with the handle open: the number may have come to mean another one.
+            if handle.is_some() && members.pids().contains(&pid) {
+                return Ok(handle);
+            }
+        }
+        Ok(None)
     }
 
     /// Kills it, with all that is left in its namespace, and removes its place. Finds neither: fine.

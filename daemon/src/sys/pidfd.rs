@@ -10,6 +10,7 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::io::{Interest, unix::AsyncFd};
 
 /// A handle to a process.
 #[derive(Debug)]
@@ -26,6 +27,13 @@ impl PidFd {
             Err(rustix::io::Errno::SRCH) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// Comes back when it has ended. Holds no thread meanwhile.
+    pub async fn ended(self) -> io::Result<()> {
+        // SAFETY: an owned descriptor gives the same open number until it is dropped, which the wrapper does last.
+        let handle = unsafe { AsyncFd::register_with_interest(self.0, Interest::READABLE) }?;
+        handle.readable().await.map(drop)
     }
 
     /// Waits until it has ended, at most this long; whether it has.

@@ -164,6 +164,13 @@ fn short(id: &str) -> &str {
 }
 
 fn pod(folder: &Path) -> v1::PodSandboxConfig {
+    // As a kubelet asks by default: one PID namespace a container.
+    let namespaces =
+        v1::NamespaceOption { pid: v1::NamespaceMode::Container as i32, ..v1::NamespaceOption::default() };
+    let security = v1::LinuxSandboxSecurityContext {
+        namespace_options: Some(namespaces),
+        ..v1::LinuxSandboxSecurityContext::default()
+    };
     v1::PodSandboxConfig {
         metadata: Some(v1::PodSandboxMetadata {
             name: "quickstart".into(),
@@ -173,6 +180,10 @@ fn pod(folder: &Path) -> v1::PodSandboxConfig {
         }),
         hostname: "quickstart".into(),
         log_directory: folder.join("logs").to_string_lossy().into_owned(),
+        linux: Some(v1::LinuxPodSandboxConfig {
+            security_context: Some(security),
+            ..v1::LinuxPodSandboxConfig::default()
+        }),
         ..v1::PodSandboxConfig::default()
     }
 }
