@@ -24,7 +24,7 @@ use tests::{
     nursery::Nursery,
 };
 
-use crate::output::note;
+use crate::{chain, output::note};
 
 /// Name of the image of its sandboxes.
 const PAUSE: &str = "taffrail.test/pause:1";
@@ -45,7 +45,8 @@ fn put(path: &Path, text: &str) {
 
 fn config(folder: &Path) -> String {
     let at = folder.display();
-    let cni = if Path::new("/usr/lib/cni/loopback").exists() { "/usr/lib/cni" } else { "/opt/cni/bin" };
+    let cni = chain::plugins().unwrap_or_default();
+    let cni = cni.display();
     format!(
         r#"version = 2
 root = "{at}/root"
@@ -65,9 +66,6 @@ conf_dir = "{at}/cni"
     )
 }
 
-/// Nobody asks for more than loopback: the pods that are compared are on the host's network.
-const CNI: &str = r#"{"cniVersion":"0.4.0","name":"lo","plugins":[{"type":"loopback"}]}"#;
-
 impl Containerd {
     /// `None`: it is not here, or does not start; said on stderr.
     pub(crate) fn start() -> Option<Self> {
@@ -76,9 +74,8 @@ impl Containerd {
             return None;
         };
         let folder = tempfile::Builder::new().prefix("tb.").tempdir_in("/tmp").expect("/tmp can be written");
-        fs::create_dir(folder.path().join("cni")).expect("the folder can be written");
         put(&folder.path().join("config.toml"), &config(folder.path()));
-        put(&folder.path().join("cni/10-lo.conflist"), CNI);
+        chain::configure(&folder.path().join("cni"), &folder.path().join("addresses"));
         let client = CriClient::new(&folder.path().join("c.sock"));
         let mut peer = Self { folder, nursery: Nursery::new(), program, pid: 0, client };
         peer.launch();

@@ -1,14 +1,20 @@
-//! How long calls take, ours and containerd's in turn, through the same client. Pods on the host's network, so that
-//! both do the same work; and ours with a network of their own.
+//! How long calls take, ours and containerd's in turn, through the same client: pods on the host's network, and pods on
+//! one of their own by the same CNI chain; and ours on the built-in bridge.
 //!
 //! Never: a pod that is not removed.
 
 use std::{path::Path, time::Instant};
 
 use cri_api::v1;
-use tests::{ask, client::CriClient, daemon::Daemon, image_file::DEMO};
+use tests::{
+    ask,
+    client::CriClient,
+    daemon::{Daemon, Options},
+    image_file::DEMO,
+};
 
 use crate::{
+    chain,
     containerd::Containerd,
     limits::{EXECS, PODS},
     median::Values,
@@ -27,6 +33,9 @@ struct Times {
     stop: Values,
     remove: Values,
 }
+
+/// A call's name, and where its times are.
+type Column = (&'static str, fn(&Times) -> &Values);
 
 /// Makes a call and adds its time in milliseconds.
 pub(crate) fn timed<T>(values: &mut Values, call: impl FnOnce() -> Result<T, tonic::Status>) -> T {
@@ -85,35 +94,79 @@ fn cycle(client: &CriClient, logs: &Path, nr: usize, host_network: bool, times: 
     timed(&mut times.remove, || client.remove_pod_sandbox(ask::remove_pod(&sandbox)));
 }
 
+/// A daemon of ours whose pods have the same CNI chain as containerd's.
+struct WithChain {
+    daemon: Daemon,
+    _folder: tempfile::TempDir,
+}
+
+impl WithChain {
+    fn start() -> Option<Self> {
+        let plugins = chain::plugins()?;
+        let folder = tempfile::Builder::new().prefix("tb.").tempdir_in("/tmp").ok()?;
+        let conf = folder.path().join("conf");
+        chain::configure(&conf, &folder.path().join("addresses"));
+        let set =
+            vec![format!("cni.conf_dir={}", conf.display()), format!("cni.bin_dirs={}", plugins.display())];
+        let daemon = Daemon::start_with(Options { set, ..Options::default() })?;
+        Some(Self { daemon, _folder: folder })
+    }
+
+    /// What plugins made for all pods is theirs; here it goes with the network.
+    fn end(self) {
+        self.daemon.remove_pods();
+        for words in [&["nft", "flush", "ruleset"][..], &["ip", "link", "del", "cni0"]] {
+            self.daemon.network().run(words);
+        }
+    }
+}
+
 pub(crate) fn measure(daemon: &Daemon, peer: Option<&Containerd>, table: &mut Table) {
-    let (mut ours, mut own_network, mut theirs) = (Times::default(), Times::default(), Times::default());
+    let (mut ours, mut theirs, mut bridge) = (Times::default(), Times::default(), Times::default());
+    let (mut our_chain, mut their_chain) = (Times::default(), Times::default());
+    let with_chain = WithChain::start();
     // The first of each warms up what is made once.
     let mut warm = Times::default();
     for nr in 0..=PODS {
-        let first = nr == 0;
-        cycle(daemon.client(), &daemon.path("logs"), nr, true, if first { &mut warm } else { &mut ours });
+        let mut one = |client: &CriClient, logs: &Path, host_network: bool, times: &mut Times| {
+            cycle(client, logs, nr, host_network, if nr == 0 { &mut warm } else { times });
+        };
+        one(daemon.client(), &daemon.path("logs"), true, &mut ours);
         if let Some(peer) = peer {
-            cycle(&peer.client, &peer.logs(), nr, true, if first { &mut warm } else { &mut theirs });
+            one(&peer.client, &peer.logs(), true, &mut theirs);
         }
-        cycle(
-            daemon.client(),
-            &daemon.path("logs"),
-            nr,
-            false,
-            if first { &mut warm } else { &mut own_network },
-        );
+        if let Some(WithChain { daemon, .. }) = &with_chain {
+            one(daemon.client(), &daemon.path("logs"), false, &mut our_chain);
+        }
+        if let Some(peer) = peer {
+            one(&peer.client, &peer.logs(), false, &mut their_chain);
+        }
+        one(daemon.client(), &daemon.path("logs"), false, &mut bridge);
     }
-    let mut row = |what: &str, get: fn(&Times) -> &Values| {
-        table.row(what, get(&ours), peer.map(|_| ("containerd", get(&theirs))));
+    if let Some(with_chain) = with_chain {
+        with_chain.end();
+    }
+    let mut rows = |kind: &str, mine: &Times, others: &Times, what: &[Column]| {
+        for (call, get) in what {
+            table.row(&format!("{call}{kind}, ms"), get(mine), peer.map(|_| ("containerd", get(others))));
+        }
     };
-    row("RunPodSandbox, host network, ms", |times| &times.run);
-    row("CreateContainer, ms", |times| &times.create);
-    row("StartContainer, ms", |times| &times.start);
-    row("the three together, ms", |times| &times.sum);
-    row("ExecSync of `true`, ms", |times| &times.exec);
-    row("ContainerStatus, ms", |times| &times.status);
-    row("StopPodSandbox with a running container, ms", |times| &times.stop);
-    row("RemovePodSandbox, ms", |times| &times.remove);
-    table.row("RunPodSandbox, own network (loopback), ms", &own_network.run, None);
-    table.row("the three together, own network, ms", &own_network.sum, None);
+    let run: Column = ("RunPodSandbox", |times| &times.run);
+    let sum: Column = ("the three together", |times| &times.sum);
+    let stop: Column = ("StopPodSandbox with a running container", |times| &times.stop);
+    let rest: [Column; 5] = [
+        ("CreateContainer", |times| &times.create),
+        ("StartContainer", |times| &times.start),
+        ("ExecSync of `true`", |times| &times.exec),
+        ("ContainerStatus", |times| &times.status),
+        ("RemovePodSandbox", |times| &times.remove),
+    ];
+    rows("", &ours, &theirs, &rest);
+    rows(", host network", &ours, &theirs, &[run, sum, stop]);
+    rows(", CNI chain", &our_chain, &their_chain, &[run, sum, stop]);
+    rows(", built-in bridge beside the peer's CNI chain", &bridge, &their_chain, &[run, sum, stop]);
+    let (mut add, mut del) = (Values::default(), Values::default());
+    chain::floor(&mut add, &mut del);
+    table.row("the floor: the chain's plugins alone, ADD, ms", &add, None);
+    table.row("the floor: the chain's plugins alone, DEL, ms", &del, None);
 }

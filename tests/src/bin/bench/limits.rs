@@ -30,3 +30,6 @@ pub(crate) const QUIET: Duration = Duration::from_secs(10);
 pub(crate) const SETTLE: Duration = Duration::from_secs(5);
 /// How much of a log's end is looked at for its last line.
 pub(crate) const TAIL: u64 = 4096;
+
+/// How often the CNI plugins are called by themselves.
+pub(crate) const FLOOR_ROUNDS: usize = 20;

@@ -1,8 +1,9 @@
 //! The benchmark: our figures beside those of Debian's conmon and containerd, taken on the same machine in the same
 //! run, as a table for `docs/PROMISES.md`.
 //!
-//! Owns: what is measured and in which order. Never: an assertion; the promises and their tests are elsewhere.
+//! `bench latency` takes the first part alone. Owns: what is measured and in which order. Never: an assertion; the promises and their tests are elsewhere.
 
+mod chain;
 mod conmon;
 mod containerd;
 mod latency;
@@ -20,12 +21,15 @@ use tests::{daemon::Daemon, host};
 use crate::{conmon::Conmon, containerd::Containerd, output::Table};
 
 fn main() -> ExitCode {
-    let Some(daemon) = Daemon::start() else { return ExitCode::FAILURE };
+    let Some(mut daemon) = Daemon::start() else { return ExitCode::FAILURE };
     let mut table = Table::default();
-    let mut daemon = daemon;
     output::note("latency: ours and containerd's in turn");
     let containerd = Containerd::start();
     latency::measure(&daemon, containerd.as_ref(), &mut table);
+    if std::env::args().nth(1).as_deref() == Some("latency") {
+        output::print(&format!("{}\n{}", host_line(), table.markdown()));
+        return ExitCode::SUCCESS;
+    }
     output::note("throughput: ten callers at once");
     parallel::measure(&daemon, containerd.as_ref(), &mut table);
     output::note("logs: ours and conmon's in turn");
