@@ -124,6 +124,19 @@ fn subnet6(instance: &str) -> String {
     format!("fd{:02x}:{:02x}{:02x}:{:02x}{:02x}:86::/64", hash[0], hash[1], hash[2], hash[3], hash[4])
 }
 
+/// Whether pods could have a network on this host, and which; nothing is made.
+pub fn network_check(config: &Config) -> anyhow::Result<(&'static str, Result<String, String>)> {
+    let (root, state) = (config.root.clone(), config.state.clone());
+    let layout = Layout::new(root, state, config.netns_dir.clone(), config.instance.clone());
+    let networks = networks(config, &layout, "")?;
+    let name = match networks.name() {
+        Some("cni") => "CNI",
+        Some(_) => "the built-in bridge",
+        None => "loopback only",
+    };
+    Ok((name, networks.ready().map_err(|why| why.message)))
+}
+
 /// The networks: CNI before the built-in bridge.
 fn networks(config: &Config, layout: &Layout, boot_id: &str) -> anyhow::Result<Networks> {
     let keys = &config.network;

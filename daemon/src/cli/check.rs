@@ -41,6 +41,7 @@ pub(super) fn run(arguments: &ConfigArguments) -> Result<ExitCode, Failure> {
     let (config, _) = Config::load(&arguments.sources.inputs())?;
     let mut lines = vec![root(), kernel(), cgroups(&config), overlay(&config)];
     lines.extend(runtimes(&config));
+    lines.push(network(&config));
     let word = |verdict| match verdict {
         Verdict::Good => "ok",
         Verdict::Warning => "warning",
@@ -131,6 +132,15 @@ fn overlay(config: &Config) -> Line {
             line("overlay", Verdict::Unfit, text)
         }
         _ => line("overlay", Verdict::Good, format!("root {}", config.root.display())),
+    }
+}
+
+fn network(config: &Config) -> Line {
+    match crate::assembly::network_check(config) {
+        Ok((name, Ok(note))) if note.is_empty() => line("network", Verdict::Good, name),
+        Ok((name, Ok(note))) => line("network", Verdict::Warning, format!("{name}: {note}")),
+        Ok((name, Err(why))) => line("network", Verdict::Warning, format!("{name}: {why}")),
+        Err(error) => line("network", Verdict::Unfit, format!("{error:#}")),
     }
 }
 

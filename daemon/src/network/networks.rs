@@ -80,6 +80,16 @@ impl Networks {
         )
     }
 
+    /// Name of the driver for the next pod.
+    pub fn name(&self) -> Option<&'static str> {
+        self.current().map(|driver| driver.name())
+    }
+
+    /// What is kept of a pod's attachment, for people.
+    pub fn kept(&self, id: &SandboxId) -> Option<Record> {
+        read(&self.layout.attachment(id)).ok().flatten()
+    }
+
     /// The addresses of a pod, the primary first.
     pub fn of(&self, id: &str) -> Vec<IpAddr> {
         self.addresses().get(id).cloned().unwrap_or_default()
