@@ -55,6 +55,7 @@ quickstart: root build ## a pod, a container, its log, the daemon killed in the 
 test: root build ## format, lints and every test; what continuous integration runs
 	@.ci/setup test
 	@.ci/tools
+	@.ci/images
 	@.ci/test
 
 .PHONY: test-full

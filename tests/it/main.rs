@@ -12,6 +12,8 @@ mod command_line;
 #[cfg(test)]
 mod crictl;
 #[cfg(test)]
+mod critest;
+#[cfg(test)]
 mod cycles;
 #[cfg(test)]
 mod descriptors;
@@ -29,6 +31,8 @@ mod hostile_images;
 mod hostile_registries;
 #[cfg(test)]
 mod idle;
+#[cfg(test)]
+mod kubelet;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]

@@ -13,9 +13,10 @@ pub const DEMO: &str = "taffrail.test/demo:1";
 pub const BUSYBOX: &str = "taffrail.test/busybox:1";
 
 /// Applets of busybox that tests call by name.
-const APPLETS: [&str; 26] = [
+const APPLETS: [&str; 30] = [
     "sh", "ls", "cat", "echo", "sleep", "true", "false", "id", "ps", "top", "env", "grep", "touch", "mount",
     "umount", "dd", "head", "tr", "hostname", "chroot", "mkdir", "stat", "ping", "readlink", "wc", "rm",
+    "httpd", "wget", "ip", "nc",
 ];
 
 fn hex(bytes: &[u8]) -> String {

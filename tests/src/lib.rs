@@ -5,6 +5,7 @@
 
 pub mod ask;
 pub mod client;
+pub mod conformance;
 pub mod cri_log;
 pub mod crictl;
 pub mod daemon;
@@ -12,6 +13,8 @@ pub mod eventually;
 pub mod host;
 pub mod image_file;
 pub mod images;
+pub mod kubelet;
+pub mod layer;
 pub mod layout;
 pub mod leaks;
 pub mod limits;

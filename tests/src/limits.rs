@@ -14,6 +14,9 @@ pub const SERVING: Duration = Duration::from_secs(20);
 /// SIGTERM to exit: the daemon promises five seconds; a second more for a busy machine.
 pub const STOPPING: Duration = Duration::from_secs(6);
 
+/// How long a kubelet may take for something: it looks at its pods each second or ten, and backs off for ten.
+pub const KUBELET: Duration = Duration::from_secs(90);
+
 /// How often a condition is looked at: short beside any deadline, long beside the cost of a look.
 pub const LOOK: Duration = Duration::from_millis(10);
 
