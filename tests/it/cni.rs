@@ -3,6 +3,7 @@
 //! Never: the host's CNI folders or its network.
 
 use std::{
+    collections::BTreeSet,
     fs,
     net::{IpAddr, SocketAddr},
     os::unix::fs::PermissionsExt,
@@ -439,6 +440,48 @@ fn a_daemon_that_dies_while_a_plugin_works_undoes_it() {
         .and_then(|line| line.split(' ').nth(2))
         .unwrap();
     eventually(SOON, "its DEL", || (folder.asked("scripted", "DEL", id) >= 1).then_some(()));
+}
+
+#[test]
+fn a_daemon_that_dies_around_a_plugin_leaves_nothing() {
+    let program = host::tools().join("taffrail-failpoints");
+    if !program.is_file() {
+        return host::skip("failpoints", "no program with failpoints: .ci/test builds it");
+    }
+    let folder = Folder::new();
+    folder.script("scripted");
+    folder.configure("10-scripted.conflist", &scripted("scripted"));
+    let options = Options { program: Some(program), ..folder.options() };
+    let Some(mut daemon) = Daemon::start_with(options) else { return };
+    for (nr, step) in
+        ["network.plan", "network.attach", "network.record", "network.detach", "network.detached"]
+            .iter()
+            .enumerate()
+    {
+        daemon.kill9();
+        daemon.set_environment(vec![("TAFFRAIL_FAILPOINT".to_owned(), (*step).to_owned())]);
+        daemon.launch();
+        let config = ask::pod(&format!("p{nr}"), &daemon.path("logs"));
+        if let Ok(answer) = daemon.client().run_pod_sandbox(ask::run(&config)) {
+            let stopped = daemon.client().stop_pod_sandbox(ask::stop_pod(&answer.pod_sandbox_id));
+            assert!(stopped.is_err(), "{step}: it dies there");
+        }
+        daemon.forget();
+        daemon.set_environment(Vec::new());
+        daemon.launch();
+        // As a kubelet does: what is half-made is gone, what is stopped is removed, and the same pod is asked for again.
+        daemon.remove_pods();
+        daemon.client().run_pod_sandbox(ask::run(&config)).unwrap_or_else(|e| panic!("after {step}: {e}"));
+        daemon.remove_pods();
+        daemon.check_leaks();
+    }
+    // Whoever was added was deleted.
+    let journal = folder.journal();
+    let ids = |command: &str| -> BTreeSet<String> {
+        let lines = journal.iter().filter(|line| line.contains(&format!(" {command} ")));
+        lines.filter_map(|line| line.split(' ').nth(2).map(str::to_owned)).collect()
+    };
+    assert!(ids("ADD").is_subset(&ids("DEL")), "{journal:?}");
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn a_pod_has_an_address_and_is_reached_at_it() {
 
 #[test]
 fn the_host_is_ready_and_says_so() {
-    let Some(daemon) = Daemon::start() else { return };
+    let Some(mut daemon) = Daemon::start() else { return };
     let condition = |daemon: &Daemon| {
         let status = daemon.client().status(v1::StatusRequest::default()).unwrap().status.unwrap();
         status.conditions.into_iter().find(|condition| condition.r#type == "NetworkReady").unwrap()
@@ -150,6 +150,19 @@ fn the_host_is_ready_and_says_so() {
     daemon.network().run(&["ip", "link", "del", "other"]);
     assert!(condition(&daemon).status);
     daemon.run_pod("p");
+    if !needs_nft() {
+        return;
+    }
+    // Somebody else's firewall that lets nothing pass: a drop is final, so it is told.
+    daemon.network().run(&["nft", "add", "table", "inet", "theirs"]);
+    let chain = "add chain inet theirs pass { type filter hook forward priority 0; policy drop; }";
+    daemon.network().run(&["nft", chain]);
+    daemon.restart();
+    let told = eventually(SOON, "the firewall's name", || {
+        Some(condition(&daemon)).filter(|condition| condition.message.contains("inet theirs pass"))
+    });
+    assert!(told.status, "pods on this host reach each other all the same");
+    daemon.network().run(&["nft", "delete", "table", "inet", "theirs"]);
 }
 
 #[test]

@@ -127,6 +127,11 @@ impl Netlink {
         netns::inside(pin, Self::open)?
     }
 
+    /// Index of a link in this socket's network namespace. Takes no lock that links are made and removed under.
+    pub fn index_of(&self, name: &str) -> io::Result<u32> {
+        rustix::net::netdevice::name_to_index(&self.socket, name).map_err(io::Error::from)
+    }
+
     /// Sends a question and waits for its end. Returns the bodies of what the kernel sent, each with its kind.
     pub fn ask(&mut self, mut message: Message) -> io::Result<Vec<(u16, Vec<u8>)>> {
         self.sequence = self.sequence.wrapping_add(1);

@@ -5,16 +5,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket},
+    net::{IpAddr, Ipv4Addr},
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     firewall::{Firewall, Forward, forwards},
-    host, links,
+    links,
+    make::{Detail, Given, make_bridge, make_links, outside},
+    memory::{Memory, is_free_on_host, pools},
     pool::Pool,
 };
 use crate::{
@@ -23,8 +23,7 @@ use crate::{
         driver::{Network, Pod, Work},
         record::{RECORD_VERSION, Record},
     },
-    sandbox::{PortMapping, Protocol},
-    sys::netlink::{self, Netlink},
+    sys::netlink::Netlink,
     tasks::{self, blocking},
 };
 
@@ -45,39 +44,13 @@ pub struct BridgeSettings {
     pub boot_id: String,
 }
 
-/// A pod's address and what goes with it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Given {
-    address: IpAddr,
-    prefix: u8,
-    gateway: IpAddr,
-}
-
-/// The driver's own part of a record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Detail {
-    /// The pod's link on the host.
-    link: String,
-    given: Vec<Given>,
-    ports: Vec<PortMapping>,
-}
-
-/// What memory holds; all of it follows from the settings and the records.
-#[derive(Debug)]
-struct Memory {
-    pools: Vec<Pool>,
-    /// Ranges that pods still have addresses in.
-    subnets: BTreeSet<Subnet>,
-    forwards: BTreeMap<String, Vec<Forward>>,
-    /// Addresses by sandbox.
-    pods: BTreeMap<String, Vec<IpAddr>>,
-}
-
 /// What is made for all pods, as far as this daemon has seen to it.
 #[derive(Debug, Default)]
 struct Ground {
     /// The ranges that the firewall table was last made for.
     table: Option<BTreeSet<Subnet>>,
+    /// What is not as it could be, for people.
+    note: String,
 }
 
 /// The driver.
@@ -117,22 +90,47 @@ impl Bridge {
     /// bridge's index.
     async fn ground(&self) -> Result<u32, NetworkError> {
         let mut ground = self.ground.lock().await;
+        let all = self.memory().subnets.clone();
+        if ground.table.as_ref() == Some(&all)
+            && let Ok(index) = Netlink::open().and_then(|netlink| netlink.index_of(&self.settings.name))
+        {
+            return Ok(index);
+        }
         let (subnets, forwards) = {
             let memory = self.memory();
             let gateways: Vec<Subnet> = memory.pools.iter().map(Pool::subnet).collect();
             (gateways, memory.forwards.values().flatten().cloned().collect::<Vec<_>>())
         };
-        let all = self.memory().subnets.clone();
-        let (name, ranges) = (self.settings.name.clone(), all.clone());
-        let change = Change { all: ground.table.as_ref() != Some(&all), is_ours: self.settings.is_ours };
-        let index = blocking(tasks::Pool::Network, move || make_bridge(&name, &subnets, &ranges, change))
+        let (name, ranges, is_ours) = (self.settings.name.clone(), all.clone(), self.settings.is_ours);
+        let index = blocking(tasks::Pool::Network, move || make_bridge(&name, &subnets, &ranges, is_ours))
             .await
             .map_err(|e| NetworkError::at("the bridge", e))?;
-        if self.firewall.is_there() && ground.table.as_ref() != Some(&all) {
-            self.firewall.replace(&all, &forwards).await?;
+        if self.firewall.is_there() {
+            // Pods can do without, and are better off than not being there at all.
+            let done = self.firewall.replace(&all, &forwards).await;
+            ground.note = match done {
+                Ok(()) => self.who_drops().await,
+                Err(error) => format!("pods have no way out of the host: {error}"),
+            };
+            if !ground.note.is_empty() {
+                tracing::warn!("{}", ground.note);
+            }
         }
         ground.table = Some(all);
         Ok(index)
+    }
+
+    /// A sentence about others that stand in the way of pods.
+    async fn who_drops(&self) -> String {
+        match self.firewall.drops().await {
+            Ok(chains) if chains.is_empty() => String::new(),
+            Ok(chains) => format!(
+                "the host's firewall drops what it forwards ({}): let packets from and to {} pass there",
+                chains.join(", "),
+                self.settings.name
+            ),
+            Err(error) => error.to_string(),
+        }
     }
 
     /// Lets a pod's host ports in. Where the table is gone, or is not what it was, all of it is made anew.
@@ -168,105 +166,6 @@ impl Bridge {
     }
 }
 
-fn pools(subnets: &[Subnet]) -> Vec<Pool> {
-    let wanted = subnets.iter().filter(|subnet| subnet.is_ipv4() || host::has_ipv6());
-    wanted.copied().map(Pool::new).collect()
-}
-
-/// The host's end of a pod's pair of links: at most 15 letters, the pod's alone.
-fn outside(id: &str) -> String {
-    /// Letters of the id in it: 52 bits of chance.
-    const LETTERS: usize = 13;
-    format!("tf{}", id.get(..LETTERS).unwrap_or(id))
-}
-
-/// How much of the ground is looked at.
-#[derive(Debug, Clone, Copy)]
-struct Change {
-    /// It is the first time, or the ranges are others.
-    all: bool,
-    /// Addresses that are not ours do not belong on the bridge.
-    is_ours: bool,
-}
-
-fn make_bridge(
-    name: &str,
-    subnets: &[Subnet],
-    ranges: &BTreeSet<Subnet>,
-    change: Change,
-) -> std::io::Result<u32> {
-    let mut netlink = Netlink::open()?;
-    let gateway = subnets.iter().map(Subnet::gateway).find_map(|gateway| match gateway {
-        IpAddr::V4(gateway) => Some(gateway),
-        IpAddr::V6(_) => None,
-    });
-    let mac = links::mac(gateway.unwrap_or(Ipv4Addr::UNSPECIFIED));
-    let index = links::bridge(&mut netlink, name, mac)?;
-    for subnet in ranges {
-        links::add_address(&mut netlink, index, subnet.gateway(), subnet.prefix())?;
-    }
-    if change.all {
-        if change.is_ours {
-            let gateways: Vec<IpAddr> = ranges.iter().map(Subnet::gateway).collect();
-            links::keep_addresses(&mut netlink, index, |address| gateways.contains(&address))?;
-        }
-        if subnets.iter().any(Subnet::is_ipv4) {
-            host::allow_ipv4(name)?;
-        }
-        if subnets.iter().any(|subnet| !subnet.is_ipv4()) {
-            host::allow_ipv6()?;
-        }
-    }
-    Ok(index)
-}
-
-/// Makes a pod's links, addresses and routes.
-fn make_links(bridge: u32, pin: &std::path::Path, detail: &Detail) -> std::io::Result<()> {
-    let namespace = netlink::namespace(pin)?;
-    let first = detail.given.iter().find_map(|given| match given.address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    });
-    // Without an IPv4 address: the kernel's own choice would do, but one that is known is easier to find.
-    let mac = links::mac(first.unwrap_or(Ipv4Addr::BROADCAST));
-    let about = |what: &str| {
-        let what = what.to_owned();
-        move |e: std::io::Error| std::io::Error::new(e.kind(), format!("{what}: {e}"))
-    };
-    links::pair(&mut Netlink::open()?, &detail.link, bridge, &namespace, mac).map_err(about(&detail.link))?;
-    let mut inside = Netlink::open_in(pin).map_err(about("the way into its namespace"))?;
-    let index = links::index(&mut inside, links::INSIDE)?;
-    links::up(&mut inside, index)?;
-    for given in &detail.given {
-        let (address, gateway) = (given.address, given.gateway);
-        let shown = format!("address {address}");
-        links::add_address(&mut inside, index, address, given.prefix).map_err(about(&shown))?;
-        let shown = format!("route through {gateway}");
-        links::default_route(&mut inside, index, gateway).map_err(about(&shown))?;
-    }
-    Ok(())
-}
-
-/// A process of the host that listens there would not be reached any more.
-fn is_free_on_host(port: &PortMapping) -> bool {
-    let at = port.host_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    let busy = |e: std::io::Error| e.kind() == std::io::ErrorKind::AddrInUse;
-    match port.protocol {
-        Protocol::Tcp => !TcpListener::bind((at, port.host_port)).is_err_and(busy),
-        Protocol::Udp => !UdpSocket::bind((at, port.host_port)).is_err_and(busy),
-        Protocol::Sctp => true,
-    }
-}
-
-impl Memory {
-    /// Who else has one of these ports.
-    fn conflict(&self, id: &str, port: &PortMapping) -> Option<String> {
-        let others = self.forwards.iter().filter(|(holder, _)| *holder != id);
-        let mut taken = others.flat_map(|(holder, list)| list.iter().map(move |f| (holder, &f.port)));
-        taken.find(|(_, other)| other.meets(port)).map(|(holder, _)| format!("sandbox {holder}"))
-    }
-}
-
 impl Network for Bridge {
     fn name(&self) -> &'static str {
         "bridge"
@@ -286,14 +185,17 @@ impl Network for Bridge {
         let look = || -> std::io::Result<Option<String>> {
             let mut netlink = Netlink::open()?;
             let routes = links::routes(&mut netlink)?;
-            let own = links::index(&mut netlink, &self.settings.name).ok();
+            let own = netlink.index_of(&self.settings.name).ok();
             let taken = routes.iter().find(|(address, prefix, link)| {
                 Some(*link) != own && subnets.iter().any(|subnet| subnet.overlaps(*address, *prefix))
             });
             Ok(taken.map(|(address, prefix, _)| format!("{address}/{prefix}")))
         };
         match look() {
-            Ok(None) if self.firewall.is_there() => Ok(String::new()),
+            // Being changed just now, it will tell the next one who asks.
+            Ok(None) if self.firewall.is_there() => {
+                Ok(self.ground.try_lock().map(|ground| ground.note.clone()).unwrap_or_default())
+            }
             Ok(None) => {
                 Ok("no nft here: pods have no way out of the host and no host ports; install nftables".into())
             }
@@ -452,8 +354,7 @@ impl Network for Bridge {
                 return Ok(());
             }
             let name = self.settings.name.clone();
-            let look =
-                move || Netlink::open().and_then(|mut netlink| links::index(&mut netlink, &name)).is_ok();
+            let look = move || Netlink::open().and_then(|netlink| netlink.index_of(&name)).is_ok();
             let was_made = ground.table.take().is_some();
             // A daemon that was killed may have left it.
             if !was_made && !blocking(tasks::Pool::Network, look).await {

@@ -10,6 +10,8 @@ use std::{
 };
 
 use crate::network::Subnet;
+use serde_json::Value;
+
 use crate::{
     limits::FIREWALL,
     network::{
@@ -120,18 +122,33 @@ impl Firewall {
         self.run("the firewall table", &format!("add table inet {table}\ndelete table inet {table}\n")).await
     }
 
+    /// Chains of others that drop what the host forwards unless a rule lets it pass: such a drop is final, whatever our
+    /// table says.
+    pub(super) async fn drops(&self) -> Result<Vec<String>, NetworkError> {
+        let listed = self.nft("the firewall", &["-j", "list", "chains"], "").await?;
+        let listed: Value =
+            serde_json::from_slice(&listed).map_err(|e| NetworkError::at("the firewall", e))?;
+        let chains = listed.get("nftables").and_then(Value::as_array).into_iter().flatten();
+        let chains = chains.filter_map(|entry| entry.get("chain"));
+        let text =
+            |chain: &Value, key: &str| chain.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let dropping =
+            chains.filter(|chain| text(chain, "hook") == "forward" && text(chain, "policy") == "drop");
+        let name = |chain: &Value| ["family", "table", "name"].map(|key| text(chain, key)).join(" ");
+        Ok(dropping.map(name).collect())
+    }
+
     async fn run(&self, what: &'static str, text: &str) -> Result<(), NetworkError> {
+        self.nft(what, &["-f", "-"], text).await.map(drop)
+    }
+
+    async fn nft(&self, what: &'static str, args: &[&str], input: &str) -> Result<Vec<u8>, NetworkError> {
         let path = self.program.as_deref().ok_or(NetworkError::NoFirewall)?;
-        let program = Program {
-            path,
-            args: &["-f", "-"],
-            environment: vec![("PATH", PATH.to_owned())],
-            input: text.as_bytes(),
-            deadline: FIREWALL,
-        };
+        let environment = vec![("PATH", PATH.to_owned())];
+        let program = Program { path, args, environment, input: input.as_bytes(), deadline: FIREWALL };
         let ended = program.run().await.map_err(|e| NetworkError::at(what, format!("nft: {e}")))?;
         if ended.success {
-            return Ok(());
+            return Ok(ended.output);
         }
         Err(NetworkError::at(what, format!("nft: {}: {}", ended.how, ended.errors)))
     }

@@ -166,24 +166,21 @@ pub(super) fn pair(
         }
         done => drop(done?),
     }
-    let port = find(netlink, outside)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))?;
+    let port = netlink.index_of(outside)?;
     // A pod that reaches itself through a host port: its own packets come back through the same port.
-    let hairpin = Message::new(RTM_SETLINK, 0, &ifinfo(AF_BRIDGE, port.index, false)).nested(
+    let hairpin = Message::new(RTM_SETLINK, 0, &ifinfo(AF_BRIDGE, port, false)).nested(
         IFLA_PROTINFO | NESTED,
         &[],
         |info| info.attribute(IFLA_BRPORT_MODE, &[1]),
     );
     netlink.ask(hairpin)?;
     // A port has no use for an address, and each would be announced and looked for.
-    let bare =
-        Message::new(RTM_SETLINK, 0, &ifinfo(0, port.index, false)).nested(IFLA_AF_SPEC, &[], |spec| {
-            spec.nested(u16::from(AF_INET6), &[], |six| {
-                six.attribute(IFLA_INET6_ADDR_GEN_MODE, &[NO_ADDRESS])
-            })
-        });
+    let bare = Message::new(RTM_SETLINK, 0, &ifinfo(0, port, false)).nested(IFLA_AF_SPEC, &[], |spec| {
+        spec.nested(u16::from(AF_INET6), &[], |six| six.attribute(IFLA_INET6_ADDR_GEN_MODE, &[NO_ADDRESS]))
+    });
     // A kernel without IPv6 has no word for it.
     netlink.ask(bare).ok();
-    up(netlink, port.index)
+    up(netlink, port)
 }
 
 /// Removes a link. Finds it gone: fine.
@@ -193,12 +190,6 @@ pub(super) fn remove(netlink: &mut Netlink, name: &str) -> io::Result<()> {
         Err(e) if !is_gone(&e) => Err(e),
         _ => Ok(()),
     }
-}
-
-/// Index of a link that must be there.
-pub(super) fn index(netlink: &mut Netlink, name: &str) -> io::Result<u32> {
-    let found = find(netlink, name)?;
-    found.map(|link| link.index).ok_or_else(|| io::Error::other(format!("there is no link {name}")))
 }
 
 /// An address as bytes, with its family.

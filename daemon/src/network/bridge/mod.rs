@@ -7,6 +7,8 @@ mod driver;
 mod firewall;
 mod host;
 mod links;
+mod make;
+mod memory;
 mod pool;
 
 pub use driver::{Bridge, BridgeSettings};
