@@ -2,14 +2,17 @@
 //!
 //! Owns: the meaning of a step's name. Never: what the step does.
 
-use std::future::Future;
+use std::{future::Future, time::Instant};
 
 use tracing::{Instrument, debug_span};
 
 /// Runs one named step of a procedure. `name` is `object.verb`, unique in the program (a tidy test keeps it so).
 pub async fn step<F: Future>(name: &'static str, work: F) -> F::Output {
     reach(name);
-    work.instrument(debug_span!("step", name)).await
+    let begun = Instant::now();
+    let done = work.instrument(debug_span!("step", name)).await;
+    tracing::debug!(name, micros = begun.elapsed().as_micros(), "step ended");
+    done
 }
 
 /// Marks that a step is reached; with the feature `failpoints` and `TAFFRAIL_FAILPOINT=name` the program dies

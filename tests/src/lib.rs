@@ -8,6 +8,7 @@ pub mod client;
 pub mod conformance;
 pub mod cri_log;
 pub mod crictl;
+pub mod critest;
 pub mod daemon;
 pub mod eventually;
 pub mod host;

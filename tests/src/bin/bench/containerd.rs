@@ -18,10 +18,13 @@ use tempfile::TempDir;
 use tests::{
     ask,
     client::CriClient,
+    conformance,
     eventually::{eventually, within},
     host, image_file,
     limits::{SERVING, SOON},
+    network::Network,
     nursery::Nursery,
+    registry::Registry,
 };
 
 use crate::{chain, output::note};
@@ -62,6 +65,8 @@ stream_server_port = "0"
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "{cni}"
 conf_dir = "{at}/cni"
+[plugins."io.containerd.grpc.v1.cri".registry]
+config_path = "{at}/certs.d"
 "#
     )
 }
@@ -130,6 +135,29 @@ impl Containerd {
     pub(crate) fn shims(&self) -> Vec<u32> {
         let all = self.nursery.descendants().into_iter();
         all.filter(|process| process.name.starts_with("containerd-shim")).map(|process| process.pid).collect()
+    }
+
+    /// Its socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("c.sock")
+    }
+
+    /// The network it lives in.
+    pub(crate) fn network(&self) -> Network {
+        self.nursery.network()
+    }
+
+    /// Takes a registry for those whose names the conformance suite uses.
+    pub(crate) fn mirror(&self, registry: &Registry) {
+        for host in conformance::HOSTS {
+            let folder = self.folder.path().join("certs.d").join(host);
+            fs::create_dir_all(&folder).expect("the benchmark's folder can be written");
+            let text = format!(
+                "server = \"https://{host}\"\n[host.\"http://{}\"]\ncapabilities = [\"pull\", \"resolve\"]\n",
+                registry.host()
+            );
+            put(&folder.join("hosts.toml"), &text);
+        }
     }
 
     /// Folder for logs.

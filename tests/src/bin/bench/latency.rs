@@ -23,15 +23,15 @@ use crate::{
 
 /// Milliseconds of each call.
 #[derive(Debug, Default)]
-struct Times {
-    run: Values,
-    create: Values,
-    start: Values,
-    sum: Values,
-    exec: Values,
-    status: Values,
-    stop: Values,
-    remove: Values,
+pub(crate) struct Times {
+    pub(crate) run: Values,
+    pub(crate) create: Values,
+    pub(crate) start: Values,
+    pub(crate) sum: Values,
+    pub(crate) exec: Values,
+    pub(crate) status: Values,
+    pub(crate) stop: Values,
+    pub(crate) remove: Values,
 }
 
 /// A call's name, and where its times are.
@@ -77,7 +77,7 @@ pub(crate) fn container(pod: &v1::PodSandboxConfig, args: &[&str]) -> v1::Contai
     config
 }
 
-fn cycle(client: &CriClient, logs: &Path, nr: usize, host_network: bool, times: &mut Times) {
+pub(crate) fn cycle(client: &CriClient, logs: &Path, nr: usize, host_network: bool, times: &mut Times) {
     let config = pod(&format!("bench{nr}"), logs, host_network);
     let begin = Instant::now();
     let sandbox = timed(&mut times.run, || client.run_pod_sandbox(ask::run(&config))).pod_sandbox_id;

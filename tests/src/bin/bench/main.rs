@@ -1,9 +1,11 @@
 //! The benchmark: our figures beside those of Debian's conmon and containerd, taken on the same machine in the same
 //! run, as a table for `docs/PROMISES.md`.
 //!
-//! `bench latency` takes the first part alone. Owns: what is measured and in which order. Never: an assertion; the promises and their tests are elsewhere.
+//! `bench PART...` takes some parts alone. Owns: what is measured and in which order. Never: an assertion; the
+//! promises and their tests are elsewhere.
 
 mod chain;
+mod conformance;
 mod conmon;
 mod containerd;
 mod latency;
@@ -13,6 +15,7 @@ mod median;
 mod memory;
 mod output;
 mod parallel;
+mod steps;
 
 use std::process::ExitCode;
 
@@ -20,25 +23,46 @@ use tests::{daemon::Daemon, host};
 
 use crate::{conmon::Conmon, containerd::Containerd, output::Table};
 
+/// The parts, in the order in which they are taken.
+const PARTS: [&str; 6] = ["latency", "parallel", "logs", "memory", "steps", "critest"];
+
 fn main() -> ExitCode {
-    let Some(mut daemon) = Daemon::start() else { return ExitCode::FAILURE };
-    let mut table = Table::default();
-    output::note("latency: ours and containerd's in turn");
-    let containerd = Containerd::start();
-    latency::measure(&daemon, containerd.as_ref(), &mut table);
-    if std::env::args().nth(1).as_deref() == Some("latency") {
-        output::print(&format!("{}\n{}", host_line(), table.markdown()));
-        return ExitCode::SUCCESS;
+    let named: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(unknown) = named.iter().find(|name| !PARTS.contains(&name.as_str())) {
+        output::note(&format!("there is no part {unknown}; there are {}", PARTS.join(", ")));
+        return ExitCode::FAILURE;
     }
-    output::note("throughput: ten callers at once");
-    parallel::measure(&daemon, containerd.as_ref(), &mut table);
-    output::note("logs: ours and conmon's in turn");
-    let conmon = Conmon::find();
-    logs::measure(&daemon, conmon.as_ref(), &mut table);
-    output::note("memory: fifty containers each");
-    memory::measure(&mut daemon, containerd, conmon.as_ref(), &mut table);
+    let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
+    let mut table = Table::default();
+    if ["latency", "parallel", "logs", "memory"].into_iter().any(wanted) {
+        let Some(mut daemon) = Daemon::start() else { return ExitCode::FAILURE };
+        let containerd = Containerd::start();
+        if wanted("latency") {
+            output::note("latency: ours and containerd's in turn");
+            latency::measure(&daemon, containerd.as_ref(), &mut table);
+        }
+        if wanted("parallel") {
+            output::note("throughput: ten callers at once");
+            parallel::measure(&daemon, containerd.as_ref(), &mut table);
+        }
+        let conmon = Conmon::find();
+        if wanted("logs") {
+            output::note("logs: ours and conmon's in turn");
+            logs::measure(&daemon, conmon.as_ref(), &mut table);
+        }
+        if wanted("memory") {
+            output::note("memory: fifty containers each");
+            memory::measure(&mut daemon, containerd, conmon.as_ref(), &mut table);
+        }
+    }
+    if wanted("steps") {
+        output::note("steps of a pod's life");
+        steps::measure(&mut table);
+    }
+    if wanted("critest") {
+        conformance::measure(&mut table);
+    }
     output::print(&format!("{}\n{}", host_line(), table.markdown()));
-    drop(daemon);
     ExitCode::SUCCESS
 }
 

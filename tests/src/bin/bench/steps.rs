@@ -1,0 +1,55 @@
+//! Where the milliseconds of a pod's start and end go: the daemon's own steps, from its log at level debug.
+//!
+//! Never: a step that the daemon does not name.
+
+use tests::daemon::{Daemon, Options};
+
+use crate::{
+    latency::{Times, cycle},
+    limits::PODS,
+    median::Values,
+    output::Table,
+};
+
+/// Steps in the order in which a pod's life comes by them, with their times in milliseconds.
+pub(crate) fn measure(table: &mut Table) {
+    let set = vec!["log_level=debug".to_owned()];
+    let Some(daemon) = Daemon::start_with(Options { set, ..Options::default() }) else { return };
+    let mut times = Times::default();
+    let seen = daemon.log().len();
+    for nr in 0..PODS {
+        cycle(daemon.client(), &daemon.path("logs"), nr, false, &mut times);
+    }
+    let mut steps: Vec<(String, Values)> = Vec::new();
+    for line in daemon.log().get(seen..).unwrap_or_default().lines() {
+        let Some((name, millis)) = ended(line) else { continue };
+        match steps.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, values)) => values.add(millis),
+            None => {
+                let mut values = Values::default();
+                values.add(millis);
+                steps.push((name, values));
+            }
+        }
+    }
+    for (call, values) in [
+        ("RunPodSandbox", &times.run),
+        ("CreateContainer", &times.create),
+        ("StartContainer", &times.start),
+        ("StopPodSandbox", &times.stop),
+        ("RemovePodSandbox", &times.remove),
+    ] {
+        table.row(&format!("{call}, built-in bridge, log level debug, ms"), values, None);
+    }
+    for (name, values) in &steps {
+        table.row(&format!("step {name}, ms"), values, None);
+    }
+}
+
+/// The step of a line that tells a step's end, and how long it took in milliseconds.
+fn ended(line: &str) -> Option<(String, f64)> {
+    let (_, rest) = line.split_once("step ended name=\"")?;
+    let (name, rest) = rest.split_once("\" micros=")?;
+    let micros: f64 = rest.split_whitespace().next()?.parse().ok()?;
+    Some((name.to_owned(), micros / 1000.0))
+}
