@@ -225,6 +225,9 @@ fn host_limits(cgroups: &Cgroups, pids_limit: u32) -> io::Result<HostLimits> {
     }
     let apparmor = fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
     let controllers = Controllers { hugetlb: cgroups.has_controller("hugetlb"), swap: cgroups.limits_swap() };
+    if !controllers.hugetlb || !controllers.swap {
+        tracing::info!(?controllers, "limits that this host cannot keep are left out");
+    }
     Ok(HostLimits {
         capabilities,
         least_oom_score_adj,
@@ -235,5 +238,16 @@ fn host_limits(cgroups: &Cgroups, pids_limit: u32) -> io::Result<HostLimits> {
         },
         controllers,
         pids_limit,
+        hidden: thermal_throttles(),
     })
+}
+
+/// What of the processors tells a container how busy the host is (kubelet hides it by default too).
+fn thermal_throttles() -> Vec<String> {
+    let Ok(entries) = fs::read_dir("/sys/devices/system/cpu") else { return Vec::new() };
+    let folders = entries.filter_map(|entry| Some(entry.ok()?.path().join("thermal_throttle")));
+    let mut found: Vec<String> =
+        folders.filter(|path| path.is_dir()).map(|path| path.to_string_lossy().into_owned()).collect();
+    found.sort();
+    found
 }

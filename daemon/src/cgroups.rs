@@ -410,7 +410,27 @@ fn kill_v1(folder: &Path) -> io::Result<()> {
 mod tests {
     use std::path::Path;
 
-    use super::expand_slice;
+    use protocol::ids::ContainerId;
+
+    use super::{CgroupDriver, Cgroups, expand_slice};
+
+    #[test]
+    fn parents_as_the_kubelet_names_them() {
+        let systemd = Cgroups::detect(CgroupDriver::Systemd, "taffrail", "/shims");
+        let whole = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podab_cd.slice";
+        let slice = systemd.check_parent(whole).unwrap();
+        assert_eq!(slice, "kubepods-burstable-podab_cd.slice");
+        assert_eq!(systemd.check_parent("/test.slice").as_deref(), Ok("test.slice"));
+        assert!(systemd.check_parent("/kubepods/pod1").is_err() && systemd.check_parent("/.slice").is_err());
+        let id = ContainerId::parse(&"a".repeat(64)).unwrap();
+        assert_eq!(systemd.spec_path(&slice, &id), format!("{slice}:taffrail:{id}"));
+        let at = systemd.relative(&slice, &id);
+        assert_eq!(at, Path::new(&whole[1..]).join(format!("taffrail-{id}.scope")), "below the pod's own");
+        let plain = Cgroups::detect(CgroupDriver::Cgroupfs, "taffrail", "/shims");
+        let parent = plain.check_parent("/kubepods/burstable/pod1").unwrap();
+        assert_eq!(plain.spec_path(&parent, &id), format!("/kubepods/burstable/pod1/{id}"));
+        assert!(plain.check_parent("kubepods.slice").is_err());
+    }
 
     #[test]
     fn slices_are_nested_by_their_dashes() {

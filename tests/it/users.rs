@@ -66,6 +66,11 @@ fn users_are_found_in_the_image() {
     assert_eq!(told(&own), (1002, 0, vec![0]));
     let named = ask(&daemon, &pod, "f", &image("both"), |s| s.run_as_username = "nobody".into());
     assert_eq!(told(&named), (65534, 65534, vec![65534]));
+    let mut config = script("env", &image("web"), "echo $HOSTNAME $TERM $PATH $OWN $HOME");
+    config.envs = [("OWN", "1"), ("HOME", "/mine")]
+        .map(|(key, value)| v1::KeyValue { key: key.to_owned(), value: value.into() })
+        .into();
+    assert_eq!(run(&daemon, &pod, &config).lines, ["p /bin 1 /mine"], "a request's own words win");
     let exec = tests::ask::exec(&daemon.run_sleeper(&pod, "g", &image("web")), &["/bin/id", "-u"], 10);
     assert_eq!(daemon.client().exec_sync(exec).unwrap().stdout, b"1000\n");
 }

@@ -119,9 +119,25 @@ mod tests {
         assert!(groups_of(&groups[..], "we").unwrap().is_empty());
     }
 
-    #[test]
-    fn noise_is_no_user() {
-        let noise: Vec<u8> = (0..100_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        assert_eq!(find_account(&noise[..], |account| account.uid == 0).unwrap(), None);
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config {
+            cases: 256, failure_persistence: None, ..Default::default()
+        })]
+
+        #[test]
+        fn whatever_stands_there_is_a_plain_user_or_none(
+            noise in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400),
+            lines in "([a-z0x:,\\-\n]{0,20}:){0,40}",
+        ) {
+            for text in [&noise[..], lines.as_bytes()] {
+                find_group(text, "x").unwrap();
+                groups_of(text, "x").unwrap();
+                if let Some(account) = find_account(text, |_| true).unwrap() {
+                    let odd = |text: &str| text.contains(|c: char| c.is_control() || c == ':');
+                    assert!(!account.name.is_empty() && !odd(&account.name) && account.uid != u32::MAX);
+                    assert!(account.home.is_none_or(|home| home.starts_with('/') && !odd(&home)));
+                }
+            }
+        }
     }
 }

@@ -47,7 +47,7 @@ pub(in crate::cri) fn container_config(
         stdin_once: config.stdin_once,
         tty: config.tty,
         resources: resources(&linux.resources.unwrap_or_default(), host.cgroup_v2)?,
-        security: security(linux.security_context.as_ref(), host.modules)?,
+        security: security(linux.security_context.as_ref(), host)?,
         stop_signal: stop_signal(config.stop_signal)?,
     })
 }

@@ -9,14 +9,14 @@ use super::checks::{absolute, id, list, name, unsupported};
 use crate::{
     container::{GroupsPolicy, PidMode, Seccomp, Security},
     cri::error::invalid,
-    oci::spec::SecurityModules,
+    oci::spec::{HostLimits, SecurityModules},
 };
 
 /// Where the fields stand in a request.
 const CONTEXT: &str = "config.linux.security_context";
 
 /// Paths hidden where the request has no security context: what the kubelet's default is.
-const MASKED: [&str; 11] = [
+const MASKED: [&str; 12] = [
     "/proc/asound",
     "/proc/acpi",
     "/proc/interrupts",
@@ -28,6 +28,7 @@ const MASKED: [&str; 11] = [
     "/proc/sched_debug",
     "/proc/scsi",
     "/sys/firmware",
+    "/sys/devices/virtual/powercap",
 ];
 /// Paths that cannot be written where the request has no security context.
 const READONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
@@ -35,7 +36,7 @@ const READONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", 
 /// Words of the deprecated profile strings that mean the runtime's own profile.
 const DEFAULT_WORDS: [&str; 2] = ["runtime/default", "docker/default"];
 
-fn nothing_asked() -> Security {
+fn nothing_asked(host: &HostLimits) -> Security {
     Security {
         run_as_user: None,
         run_as_username: String::new(),
@@ -48,7 +49,7 @@ fn nothing_asked() -> Security {
         privileged: false,
         readonly_rootfs: false,
         no_new_privs: false,
-        masked_paths: MASKED.map(str::to_owned).into(),
+        masked_paths: MASKED.iter().map(|&path| path.to_owned()).chain(host.hidden.iter().cloned()).collect(),
         readonly_paths: READONLY.map(str::to_owned).into(),
         seccomp: Seccomp::Unconfined,
         pid: PidMode::Inherit,
@@ -58,9 +59,10 @@ fn nothing_asked() -> Security {
 /// Checks and converts.
 pub(super) fn security(
     asked: Option<&v1::LinuxContainerSecurityContext>,
-    modules: SecurityModules,
+    host: &HostLimits,
 ) -> Result<Security, Status> {
-    let Some(asked) = asked else { return Ok(nothing_asked()) };
+    let Some(asked) = asked else { return Ok(nothing_asked(host)) };
+    let modules = host.modules;
     selinux(asked.selinux_options.as_ref(), modules)?;
     apparmor(asked, modules)?;
     users(asked.namespace_options.as_ref(), CONTEXT)?;

@@ -19,6 +19,7 @@ fn host() -> HostLimits {
         modules: SecurityModules::default(),
         controllers: Controllers::default(),
         pids_limit: 0,
+        hidden: vec![],
     }
 }
 

@@ -129,6 +129,8 @@ pub struct HostLimits {
     pub controllers: Controllers,
     /// Most processes of a container; 0: no limit of our own.
     pub pids_limit: u32,
+    /// Paths of this host that are hidden too where a request does not say what is.
+    pub hidden: Vec<String>,
 }
 
 /// All a spec is made from.

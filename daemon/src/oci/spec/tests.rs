@@ -122,6 +122,7 @@ fn host() -> HostLimits {
         modules: SecurityModules::default(),
         controllers: Controllers { hugetlb: true, swap: true },
         pids_limit: 0,
+        hidden: vec![],
     }
 }
 
