@@ -72,6 +72,8 @@ mod stuck;
 #[cfg(test)]
 mod survive;
 #[cfg(test)]
+mod unpack;
+#[cfg(test)]
 mod update;
 #[cfg(test)]
 mod users;

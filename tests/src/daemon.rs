@@ -36,6 +36,8 @@ pub struct Options {
     pub set: Vec<String>,
     /// Environment.
     pub environment: Vec<(String, String)>,
+    /// Where the test's folder is made, if not in /tmp.
+    pub below: Option<PathBuf>,
     /// The program, where it is not the one that was built for use.
     pub program: Option<PathBuf>,
 }
@@ -87,7 +89,8 @@ impl Daemon {
     /// Everything but the process.
     pub fn empty(options: Options) -> Self {
         // Short: paths of sockets below it must fit 108 bytes in the clients.
-        let folder = tempfile::Builder::new().prefix("tt.").tempdir_in("/tmp").expect("/tmp can be written");
+        let below = options.below.clone().unwrap_or_else(|| PathBuf::from("/tmp"));
+        let folder = tempfile::Builder::new().prefix("tt.").tempdir_in(below).expect("/tmp can be written");
         let path = folder.path().to_owned();
         fs::create_dir(path.join("config.d")).expect("/tmp can be written");
         // A test that wants rules or certificates for registries writes them here.

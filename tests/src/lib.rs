@@ -23,4 +23,5 @@ pub mod network;
 pub mod nursery;
 pub mod registry;
 pub mod scripted;
+pub mod tree;
 pub mod workload;

@@ -46,13 +46,14 @@ fn put(path: &Path, text: &str) {
     fs::write(path, text).expect("the benchmark's folder can be written");
 }
 
-fn config(folder: &Path) -> String {
+fn config(folder: &Path, root: &Path) -> String {
     let at = folder.display();
+    let root = root.display();
     let cni = chain::plugins().unwrap_or_default();
     let cni = cni.display();
     format!(
         r#"version = 2
-root = "{at}/root"
+root = "{root}"
 state = "{at}/state"
 disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.opt"]
 [grpc]
@@ -74,12 +75,18 @@ config_path = "{at}/certs.d"
 impl Containerd {
     /// `None`: it is not here, or does not start; said on stderr.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_at(None)
+    }
+
+    /// The same with its images in a folder of somebody else's.
+    pub(crate) fn start_at(root: Option<&Path>) -> Option<Self> {
         let Some(program) = host::find("containerd") else {
             note("no containerd here");
             return None;
         };
         let folder = tempfile::Builder::new().prefix("tb.").tempdir_in("/tmp").expect("/tmp can be written");
-        put(&folder.path().join("config.toml"), &config(folder.path()));
+        let own = folder.path().join("root");
+        put(&folder.path().join("config.toml"), &config(folder.path(), root.unwrap_or(&own)));
         chain::configure(&folder.path().join("cni"), &folder.path().join("addresses"));
         let client = CriClient::new(&folder.path().join("c.sock"));
         let mut peer = Self { folder, nursery: Nursery::new(), program, pid: 0, client };
@@ -124,6 +131,11 @@ impl Containerd {
             let list = self.client.list_images(v1::ListImagesRequest::default()).ok()?.images;
             (list.len() >= 2).then_some(())
         });
+    }
+
+    /// The network that it lives in.
+    pub(crate) fn network(&self) -> Network {
+        self.nursery.network()
     }
 
     /// The daemon's process.

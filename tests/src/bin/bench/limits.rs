@@ -24,6 +24,13 @@ pub(crate) const DRIP: u64 = 128 << 20;
 pub(crate) const LINE: u64 = 100;
 /// How long the fast wait for a log's end may take.
 pub(crate) const LOG_DEADLINE: Duration = Duration::from_secs(300);
+/// Layers of the image that is pulled, and bytes of each before they are packed: what the promise says.
+pub(crate) const PULL_LAYERS: usize = 5;
+pub(crate) const PULL_LAYER_BYTES: usize = 40_000_000;
+/// Pulls of each side, in turn.
+pub(crate) const PULL_ROUNDS: usize = 5;
+/// Room for both stores, and the floor's files beside them.
+pub(crate) const PULL_STORE_BYTES: u64 = 2 << 30;
 /// In which wake-ups are counted.
 pub(crate) const QUIET: Duration = Duration::from_secs(10);
 /// How long supervisors may settle before that.

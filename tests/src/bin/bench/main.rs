@@ -15,6 +15,7 @@ mod median;
 mod memory;
 mod output;
 mod parallel;
+mod pulls;
 mod steps;
 
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ use tests::{daemon::Daemon, host};
 use crate::{conmon::Conmon, containerd::Containerd, output::Table};
 
 /// The parts, in the order in which they are taken.
-const PARTS: [&str; 6] = ["latency", "parallel", "logs", "memory", "steps", "critest"];
+const PARTS: [&str; 7] = ["latency", "parallel", "logs", "memory", "pulls", "steps", "critest"];
 
 fn main() -> ExitCode {
     let named: Vec<String> = std::env::args().skip(1).collect();
@@ -54,6 +55,10 @@ fn main() -> ExitCode {
             output::note("memory: fifty containers each");
             memory::measure(&mut daemon, containerd, conmon.as_ref(), &mut table);
         }
+    }
+    if wanted("pulls") {
+        output::note("pulls: ours and containerd's in turn");
+        pulls::measure(&mut table);
     }
     if wanted("steps") {
         output::note("steps of a pod's life");
