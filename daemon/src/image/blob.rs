@@ -5,7 +5,7 @@
 use std::{
     fmt,
     fs::File,
-    io::{self, BufRead, Read},
+    io::{self, BufRead, BufReader, Read},
     os::unix::fs::FileExt,
     sync::Arc,
 };
@@ -99,7 +99,7 @@ impl<R: Read> Read for Hashing<'_, R> {
 
 impl<R: Read> Skip for Hashing<'_, R> {}
 
-impl<R: Read> Skip for &mut Hashing<'_, R> {}
+impl<R: Read> Skip for BufReader<R> {}
 
 /// Decompresses gzip and zstd, or passes plain bytes.
 pub(super) enum Decoder<R: BufRead> {

@@ -86,7 +86,9 @@ fn decode<R: Read>(
 ) -> Result<(u64, Digest), UnpackError> {
     let packed = BufReader::with_capacity(BUFFER, packed);
     let mut plain = Hashing::new(Decoder::new(packed)?, bounds.bytes, &|_| {});
-    let size = Unpacker::new(fresh, bounds)?.run(&mut TarStream::new(&mut plain))?;
+    // Headers are small: they are not to be inflated and hashed one by one.
+    let tar = BufReader::with_capacity(BUFFER, &mut plain);
+    let size = Unpacker::new(fresh, bounds)?.run(&mut TarStream::new(tar))?;
     let (diff_id, _) = plain.finish().map_err(|source| UnpackError::Read { offset: size, source })?;
     Ok((size, diff_id))
 }

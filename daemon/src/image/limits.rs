@@ -55,7 +55,7 @@ pub(super) const BUFFER: usize = 128 << 10;
 
 /// Layers that are pulled at a time, of all images together: enough to hide a registry's latency; each may need
 /// a zstd window of memory and a core.
-pub(super) const PULL_LAYERS: usize = 4;
+pub(super) const PULL_LAYERS: usize = 6;
 
 /// Pieces of a layer that wait for the unpacker, of some tens of KiB each: the network need not stop while the
 /// disk does.

@@ -4,6 +4,7 @@
 //! folders that only the layers below name.
 
 use std::{
+    fs::File,
     io::{self, Read, Write},
     path::{Path, PathBuf},
 };
@@ -97,8 +98,13 @@ impl<'a> Unpacker<'a> {
 
     fn entry<R: Skip>(&mut self, tar: &mut TarStream<R>, mut member: Member) -> Result<(), UnpackError> {
         let path = EntryPath::parse(&member.path)?;
-        let path = self.resolved(path)?;
         member.attributes.xattrs = xattrs::kept(&member)?;
+        let plain = member.kind == MemberKind::File && !path.is_root() && !path.name().starts_with(WHITEOUT);
+        // Most entries are new files in a folder of this layer. Whatever is in the way, the long way finds it.
+        if plain && let Ok(file) = self.to.make_file(path.as_path()) {
+            return self.fill(tar, file, &member);
+        }
+        let path = self.resolved(path)?;
         if path.name().starts_with(WHITEOUT) {
             return self.whiteout(&path);
         }
@@ -148,7 +154,16 @@ impl<'a> Unpacker<'a> {
         member: &Member,
     ) -> Result<(), UnpackError> {
         self.clear(path)?;
-        let mut file = self.to.make_file(path.as_path()).map_err(disk(&member.path, "make the file"))?;
+        let file = self.to.make_file(path.as_path()).map_err(disk(&member.path, "make the file"))?;
+        self.fill(tar, file, member)
+    }
+
+    fn fill<R: Skip>(
+        &mut self,
+        tar: &mut TarStream<R>,
+        mut file: File,
+        member: &Member,
+    ) -> Result<(), UnpackError> {
         loop {
             let length = tar.read(&mut self.buffer)?;
             if length == 0 {

@@ -54,10 +54,16 @@ fn layers() -> io::Result<Vec<Vec<u8>>> {
     let mut open = vec![PathBuf::from("/usr/lib"), PathBuf::from("/usr/bin"), PathBuf::from("/usr/share")];
     let mut layers = Vec::new();
     let mut tar = tar::Builder::new(Vec::new());
+    let mut named;
     while let Some(folder) = open.pop() {
         let Ok(entries) = fs::read_dir(&folder) else { continue };
         let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         paths.sort();
+        // As images have them: each layer names the folders that it puts something into.
+        named = folder.clone();
+        if !paths.is_empty() {
+            name_folders(&mut tar, &folder)?;
+        }
         for path in paths {
             let Ok(facts) = fs::symlink_metadata(&path) else { continue };
             let name = path.strip_prefix("/").unwrap_or(&path).to_owned();
@@ -68,6 +74,7 @@ fn layers() -> io::Result<Vec<Vec<u8>>> {
             }
             if tar.get_ref().len() >= PULL_LAYER_BYTES {
                 layers.push(std::mem::replace(&mut tar, tar::Builder::new(Vec::new())).into_inner()?);
+                name_folders(&mut tar, &named)?;
                 if layers.len() == PULL_LAYERS {
                     return Ok(layers);
                 }
@@ -75,6 +82,15 @@ fn layers() -> io::Result<Vec<Vec<u8>>> {
         }
     }
     Err(io::Error::other("this host's /usr is too small for the layers"))
+}
+
+fn name_folders(tar: &mut tar::Builder<Vec<u8>>, folder: &Path) -> io::Result<()> {
+    let mut above: Vec<&Path> = folder.ancestors().filter(|path| path.parent().is_some()).collect();
+    above.reverse();
+    for path in above {
+        tar.append_path_with_name(path, path.strip_prefix("/").unwrap_or(path))?;
+    }
+    Ok(())
 }
 
 fn round(client: &CriClient, name: &str, values: &mut Values) {
