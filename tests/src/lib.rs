@@ -19,6 +19,7 @@ pub mod layer;
 pub mod layout;
 pub mod leaks;
 pub mod limits;
+pub mod memory;
 pub mod network;
 pub mod nursery;
 pub mod registry;

@@ -61,8 +61,16 @@ pub(super) fn pod(error: PodError) -> Status {
     }
 }
 
+/// Whether the disk has no room: the image is not to blame, and another try may do.
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let own = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    let full = matches!(own, Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded));
+    full || error.source().is_some_and(is_full)
+}
+
 pub(super) fn image(error: &ImageError) -> Status {
     let code = match error {
+        full if is_full(full) => Code::ResourceExhausted,
         ImageError::Source { .. }
         | ImageError::NotAnImage(_)
         | ImageError::Archive { .. }

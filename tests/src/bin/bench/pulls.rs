@@ -19,6 +19,7 @@ use tests::{
     client::CriClient,
     daemon::{Daemon, Options},
     layout::{Layout, Packing, packed},
+    memory::Memory,
     network::Network,
     registry::{self, Registry},
 };
@@ -29,25 +30,6 @@ use crate::{
     median::Values,
     output::{Table, note},
 };
-
-/// A memory file system for one measurement.
-struct Memory(tempfile::TempDir);
-
-impl Memory {
-    fn mount() -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("tm.").tempdir_in("/tmp")?;
-        let size = format!("size={PULL_STORE_BYTES}");
-        let flags = nix::mount::MsFlags::empty();
-        nix::mount::mount(Some("tmpfs"), folder.path(), Some("tmpfs"), flags, Some(size.as_str()))?;
-        Ok(Self(folder))
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        nix::mount::umount2(self.0.path(), nix::mount::MntFlags::MNT_DETACH).ok();
-    }
-}
 
 /// Plain layers of files below `/usr`, each of at least the size that is promised.
 fn layers() -> io::Result<Vec<Vec<u8>>> {
@@ -152,10 +134,10 @@ pub(crate) fn measure(table: &mut Table) {
 
 fn try_measure(table: &mut Table) -> io::Result<()> {
     let layers = layers()?;
-    let memory = Memory::mount()?;
-    let below = Some(memory.0.path().to_owned());
+    let memory = Memory::mount(PULL_STORE_BYTES)?;
+    let below = Some(memory.path().to_owned());
     let Some(daemon) = Daemon::start_with(Options { below, ..Options::default() }) else { return Ok(()) };
-    let theirs_at = memory.0.path().join("containerd");
+    let theirs_at = memory.path().join("containerd");
     let peer = Containerd::start_at(Some(&theirs_at));
     for (packing, what) in [(Packing::Gzip, "gzip"), (Packing::Zstd, "zstd")] {
         let layout = Layout::new(&daemon.path(what))?;
@@ -174,7 +156,7 @@ fn try_measure(table: &mut Table) -> io::Result<()> {
             if let (Some(peer), Some(from)) = (&peer, &theirs_from) {
                 round(&peer.client, &from.name(&image), if first { &mut warm } else { &mut theirs });
             }
-            floor(&blobs, packing, memory.0.path(), if first { &mut warm } else { &mut least })?;
+            floor(&blobs, packing, memory.path(), if first { &mut warm } else { &mut least })?;
         }
         let beside = theirs_from.as_ref().map(|_| ("containerd", &theirs));
         table.row(&format!("pull of five layers of 40 MB, {what}, s"), &ours, beside);
