@@ -133,11 +133,6 @@ impl Containerd {
         });
     }
 
-    /// The network that it lives in.
-    pub(crate) fn network(&self) -> Network {
-        self.nursery.network()
-    }
-
     /// The daemon's process.
     pub(crate) fn pid(&self) -> u32 {
         self.pid
