@@ -199,9 +199,11 @@ impl Shared {
                 Ok(record) if record.layers.iter().all(|chain| self.snapshots.has(chain)) => {
                     records.push(record)
                 }
-                Ok(_) => tracing::warn!(%id, "an image lacks a layer; it is not listed: import it again"),
+                Ok(_) => {
+                    tracing::warn!(%id, "an image lacks a layer; it is not listed: pull or import it again")
+                }
                 Err(error) => {
-                    tracing::warn!(%id, %error, "an image's record is damaged; it is not listed: import it again")
+                    tracing::warn!(%id, %error, "an image's record is damaged; it is not listed: pull or import it again")
                 }
             }
         }

@@ -37,7 +37,9 @@ pub(in crate::cri) async fn handle(
     let lease = sandbox.lease().await.map_err(error::sandbox)?;
     let not_there = || {
         let image = &config.image;
-        Status::not_found(format!("image {image} is not there: import it (taffrail image import FILE)"))
+        Status::not_found(format!(
+            "image {image} is not there: pull it first, or import it (taffrail image import FILE)"
+        ))
     };
     let image = images.find(&config.image).ok_or_else(not_there)?;
     let pin = images.pin(&image.id).ok_or_else(not_there)?;
