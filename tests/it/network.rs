@@ -297,6 +297,54 @@ fn the_kubelets_range_is_taken_and_kept() {
 }
 
 #[test]
+fn a_flow_of_datagrams_follows_the_host_port() {
+    if !needs_nft() {
+        return;
+    }
+    let Some(daemon) = Daemon::start() else { return };
+    let at: SocketAddr = "10.86.0.1:5353".parse().unwrap();
+    // It begins before there is a pod, and never stops.
+    let socket = daemon.network().datagrams("10.86.0.1:4000");
+    socket.set_read_timeout(Some(DATAGRAM)).unwrap();
+    let ask = || -> Option<String> {
+        socket.send_to(b"ping ", at).ok()?;
+        let mut bytes = [0; 64];
+        let (length, _) = socket.recv_from(&mut bytes).ok()?;
+        Some(String::from_utf8_lossy(&bytes[..length]).into_owned())
+    };
+    assert_eq!(ask(), None);
+    let ports = [(v1::Protocol::Udp, 5353, 80, "")];
+    for name in ["first", "second"] {
+        let pod = run(&daemon, with_ports(&daemon, name, &ports));
+        daemon.run(&pod, "server", &["serve", "80", name]);
+        let wanted = format!("ping {name}");
+        eventually(SOON, &format!("the {name} pod's echo"), || (ask()? == wanted).then_some(()));
+        daemon.client().stop_pod_sandbox(ask::stop_pod(&pod.id)).unwrap();
+    }
+}
+
+#[test]
+fn packets_are_no_larger_than_what_the_host_can_send() {
+    let Some(daemon) = Daemon::start() else { return };
+    let size = |pod: &Pod| {
+        let id = daemon.run(pod, "c", &["sleep", "600"]);
+        said(&daemon, &id, &["cat", "/sys/class/net/eth0/mtu"])
+    };
+    assert_eq!(size(&daemon.run_pod("before")), "1500");
+    for words in [
+        &["ip", "link", "add", "uplink", "mtu", "1400", "type", "veth", "peer", "name", "end"][..],
+        &["ip", "addr", "add", "192.0.2.2/24", "dev", "uplink"],
+        &["ip", "link", "set", "uplink", "up"],
+        &["ip", "link", "set", "end", "up"],
+        &["ip", "route", "add", "default", "via", "192.0.2.1"],
+    ] {
+        daemon.network().run(words);
+    }
+    assert_eq!(size(&daemon.run_pod("after")), "1400");
+    daemon.network().run(&["ip", "link", "del", "uplink"]);
+}
+
+#[test]
 fn a_range_is_used_up_and_given_back() {
     let options = Options {
         set: vec!["bridge.subnet=10.9.9.0/29".into(), "bridge.subnet6=none".into()],

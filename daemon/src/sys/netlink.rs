@@ -1,4 +1,4 @@
-//! Messages to the kernel about links, addresses and routes (rtnetlink(7)): built, sent, and their answers read.
+//! Messages to the kernel about links, addresses, routes and flows (netlink(7)): built, sent, and their answers read.
 //!
 //! Owns: the form of a message. Never: decides what to make.
 
@@ -114,10 +114,17 @@ pub struct Netlink {
 impl Netlink {
     /// One in this process's network namespace.
     pub fn open() -> io::Result<Self> {
+        Self::speaking(SockProtocol::NetlinkRoute)
+    }
+
+    /// One for messages about what the firewall keeps.
+    pub fn open_filter() -> io::Result<Self> {
+        Self::speaking(SockProtocol::NetlinkNetFilter)
+    }
+
+    fn speaking(protocol: SockProtocol) -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC;
-        let kind = SockType::Raw;
-        let socket =
-            nix::sys::socket::socket(AddressFamily::Netlink, kind, flags, SockProtocol::NetlinkRoute)?;
+        let socket = nix::sys::socket::socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(ANSWER_SECONDS, 0))?;
         Ok(Self { socket, sequence: 0 })
     }

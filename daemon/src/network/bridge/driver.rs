@@ -16,6 +16,7 @@ use super::{
     make::{Detail, Given, make_bridge, make_links, outside},
     memory::{Memory, is_free_on_host, pools},
     pool::Pool,
+    tracked,
 };
 use crate::{
     network::{
@@ -23,9 +24,13 @@ use crate::{
         driver::{Network, Pod, Work},
         record::{RECORD_VERSION, Record},
     },
+    sandbox::Protocol,
     sys::netlink::Netlink,
     tasks::{self, blocking},
 };
+
+/// Annotations that ask for what is not done here.
+const BANDWIDTH: [&str; 2] = ["kubernetes.io/ingress-bandwidth", "kubernetes.io/egress-bandwidth"];
 
 /// What the configuration says.
 #[derive(Debug, Clone)]
@@ -136,22 +141,22 @@ impl Bridge {
     /// Lets a pod's host ports in. Where the table is gone, or is not what it was, all of it is made anew.
     async fn open_ports(&self, forwards: &[Forward]) -> Result<(), NetworkError> {
         let _one_at_a_time = self.ground.lock().await;
-        match self.firewall.add(forwards).await {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                tracing::warn!(%error, "the firewall table is made anew");
-                self.replace_table("").await
-            }
+        if let Err(error) = self.firewall.add(forwards).await {
+            tracing::warn!(%error, "the firewall table is made anew");
+            self.replace_table("").await?;
         }
+        forget_flows(forwards).await;
+        Ok(())
     }
 
     /// Takes a pod's host ports out, and does not leave the table wrong.
     async fn close_ports(&self, id: &str, forwards: &[Forward]) -> Result<(), NetworkError> {
         let _one_at_a_time = self.ground.lock().await;
-        match self.firewall.take_out(forwards).await {
-            Ok(()) => Ok(()),
-            Err(_) => self.replace_table(id).await,
+        if self.firewall.take_out(forwards).await.is_err() {
+            self.replace_table(id).await?;
         }
+        forget_flows(forwards).await;
+        Ok(())
     }
 
     /// The whole table from memory, without one pod.
@@ -163,6 +168,18 @@ impl Bridge {
             (memory.subnets.clone(), others)
         };
         self.firewall.replace(&subnets, &forwards).await
+    }
+}
+
+/// Flows of datagrams that began when the ports led elsewhere. Where it fails they end by themselves, later.
+async fn forget_flows(forwards: &[Forward]) {
+    let of_udp = forwards.iter().filter(|forward| forward.port.protocol == Protocol::Udp);
+    let (ports, pods): (Vec<u16>, Vec<IpAddr>) = of_udp.map(|f| (f.port.host_port, f.to)).unzip();
+    if ports.is_empty() {
+        return;
+    }
+    if let Err(error) = blocking(tasks::Pool::Network, move || tracked::forget(&ports, &pods)).await {
+        tracing::warn!(%error, "flows of datagrams may go on to where a host port led before");
     }
 }
 
@@ -217,6 +234,12 @@ impl Network for Bridge {
             return Err(NetworkError::NoFirewall);
         }
         self.ready().map_err(|e| NetworkError::NotReady(e.message))?;
+        if pod.config.annotations.keys().any(|key| BANDWIDTH.contains(&key.as_str())) {
+            tracing::warn!(
+                id = pod.id,
+                "the built-in network limits no bandwidth; use CNI with the plugin bandwidth"
+            );
+        }
         let mut memory = self.memory();
         for port in ports {
             let of_host = || (!is_free_on_host(port)).then(|| "a process of the host".to_owned());

@@ -29,6 +29,7 @@ const RTM_GETROUTE: u16 = 26;
 // linux/if_link.h
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
 const IFLA_PROTINFO: u16 = 12;
 const IFLA_LINKINFO: u16 = 18;
@@ -136,28 +137,33 @@ pub(super) fn bridge(netlink: &mut Netlink, name: &str, mac: [u8; 6]) -> io::Res
 }
 
 /// Makes a pod's pair: `outside` is a port of the bridge, [`INSIDE`] is in the pod and not up yet. One that is there
-/// from a try that was cut short is taken away first.
+/// from a try that was cut short is taken away first. `mtu`: the largest packet, where it is not the kernel's usual.
 pub(super) fn pair(
     netlink: &mut Netlink,
     outside: &str,
     bridge: u32,
     pod: &File,
     mac: [u8; 6],
+    mtu: Option<u32>,
 ) -> io::Result<()> {
+    let with_mtu = |link: Message| match mtu {
+        Some(mtu) => link.attribute(IFLA_MTU, &mtu.to_ne_bytes()),
+        None => link,
+    };
     let number = pod.as_raw_fd().cast_unsigned().to_ne_bytes();
     let make = || {
-        Message::new(RTM_NEWLINK, flags::CREATE | flags::EXCLUSIVE, &ifinfo(0, 0, false))
+        let outer = Message::new(RTM_NEWLINK, flags::CREATE | flags::EXCLUSIVE, &ifinfo(0, 0, false))
             .text(IFLA_IFNAME, outside)
-            .attribute(IFLA_MASTER, &bridge.to_ne_bytes())
-            .nested(IFLA_LINKINFO, &[], |info| {
-                info.text(IFLA_INFO_KIND, "veth").nested(IFLA_INFO_DATA, &[], |data| {
-                    data.nested(VETH_INFO_PEER, &ifinfo(0, 0, false), |peer| {
-                        peer.text(IFLA_IFNAME, INSIDE)
-                            .attribute(IFLA_ADDRESS, &mac)
-                            .attribute(IFLA_NET_NS_FD, &number)
-                    })
+            .attribute(IFLA_MASTER, &bridge.to_ne_bytes());
+        with_mtu(outer).nested(IFLA_LINKINFO, &[], |info| {
+            info.text(IFLA_INFO_KIND, "veth").nested(IFLA_INFO_DATA, &[], |data| {
+                data.nested(VETH_INFO_PEER, &ifinfo(0, 0, false), |peer| {
+                    with_mtu(peer.text(IFLA_IFNAME, INSIDE))
+                        .attribute(IFLA_ADDRESS, &mac)
+                        .attribute(IFLA_NET_NS_FD, &number)
                 })
             })
+        })
     };
     match netlink.ask(make()) {
         Err(e) if is_there(&e) => {
@@ -282,8 +288,41 @@ fn route(body: &[u8]) -> Option<(IpAddr, u8, u32)> {
     }
     let attributes = attributes(rest);
     let value = |wanted: u16| attributes.iter().find(|(kind, _)| *kind == wanted).map(|(_, value)| *value);
-    let link = u32::from_ne_bytes(value(RTA_OIF)?.try_into().ok()?);
+    let link = number(value(RTA_OIF)?)?;
     Some((address(head[0], value(RTA_DST)?)?, head[1], link))
+}
+
+/// Largest packet that passes by the host's default route, in bytes; `None`: there is no such route.
+pub(super) fn uplink_mtu(netlink: &mut Netlink) -> io::Result<Option<u32>> {
+    let mut least = None;
+    for family in [AF_INET, AF_INET6] {
+        let mut body = [0; 12];
+        body[0] = family;
+        for (_, body) in netlink.ask(Message::new(RTM_GETROUTE, flags::DUMP, &body))? {
+            let Some(link) = default_link(&body) else { continue };
+            for (_, body) in netlink.ask(Message::new(RTM_GETLINK, 0, &ifinfo(0, link, false)))? {
+                let found = attributes(body.get(16..).unwrap_or_default());
+                let mtu =
+                    found.iter().find(|(kind, _)| *kind == IFLA_MTU).and_then(|(_, value)| number(value));
+                least = least.into_iter().chain(mtu).min();
+            }
+        }
+    }
+    Ok(least)
+}
+
+/// The link of a default route of the main table.
+fn default_link(body: &[u8]) -> Option<u32> {
+    let (head, rest) = body.split_at_checked(12)?;
+    if head[4] != RT_TABLE_MAIN || head[7] != RTN_UNICAST || head[1] != 0 {
+        return None;
+    }
+    let attributes = attributes(rest);
+    number(attributes.iter().find(|(kind, _)| *kind == RTA_OIF)?.1)
+}
+
+fn number(value: &[u8]) -> Option<u32> {
+    value.try_into().ok().map(u32::from_ne_bytes)
 }
 
 /// The link address of a pod.

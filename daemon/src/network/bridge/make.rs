@@ -85,7 +85,9 @@ pub(super) fn make_links(bridge: u32, pin: &Path, detail: &Detail) -> io::Result
         let what = what.to_owned();
         move |e: io::Error| io::Error::new(e.kind(), format!("{what}: {e}"))
     };
-    links::pair(&mut Netlink::open()?, &detail.link, bridge, &namespace, mac).map_err(about(&detail.link))?;
+    let mut outside = Netlink::open()?;
+    let mtu = links::uplink_mtu(&mut outside)?;
+    links::pair(&mut outside, &detail.link, bridge, &namespace, mac, mtu).map_err(about(&detail.link))?;
     let mut inside = Netlink::open_in(pin).map_err(about("the way into its namespace"))?;
     let index = inside.index_of(links::INSIDE)?;
     links::up(&mut inside, index)?;

@@ -10,5 +10,6 @@ mod links;
 mod make;
 mod memory;
 mod pool;
+mod tracked;
 
 pub use driver::{Bridge, BridgeSettings};
