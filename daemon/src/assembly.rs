@@ -47,6 +47,8 @@ pub struct Assembly {
     pub cgroups: Cgroups,
     /// This boot.
     pub boot_id: String,
+    /// What happens, for those who listen.
+    pub events: Events,
 }
 
 /// Puts it together. The root is locked by the caller. Blocking.
@@ -112,7 +114,7 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
         },
         control: ControlService { identity, images, pulls, containers: containers.clone() },
     };
-    Ok(Assembly { services, layout, sandboxes, containers, shims, cgroups, boot_id })
+    Ok(Assembly { services, layout, sandboxes, containers, shims, cgroups, boot_id, events })
 }
 
 /// Range of pods' IPv4 addresses where nobody names one: seldom used by others.

@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::broadcast;
+use tokio::sync::{
+    broadcast::{self, error::RecvError},
+    watch,
+};
 
 use crate::{clock, sandbox::SandboxFacts};
 
@@ -43,11 +46,32 @@ pub struct Event {
 
 /// The way from the owners to the listeners. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Events(broadcast::Sender<Event>);
+pub struct Events {
+    told: broadcast::Sender<Event>,
+    over: Arc<watch::Sender<bool>>,
+}
+
+/// One who listens.
+#[derive(Debug)]
+pub struct Listener {
+    told: broadcast::Receiver<Event>,
+    over: watch::Receiver<bool>,
+}
+
+/// Why a listener hears no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Ended {
+    /// It fell behind.
+    #[error("{0} events were missed: the client reads too slowly; list again and listen anew")]
+    Missed(u64),
+    /// The daemon ends.
+    #[error("the daemon is stopping; listen to the next one")]
+    Over,
+}
 
 impl Default for Events {
     fn default() -> Self {
-        Self(broadcast::Sender::new(KEPT))
+        Self { told: broadcast::Sender::new(KEPT), over: Arc::default() }
     }
 }
 
@@ -76,29 +100,54 @@ impl Events {
 
     fn tell(&self, event: Event) {
         // Nobody listens: fine.
-        drop(self.0.send(event));
+        drop(self.told.send(event));
     }
 
     /// Listens from now on.
-    pub fn listen(&self) -> broadcast::Receiver<Event> {
-        self.0.subscribe()
+    pub fn listen(&self) -> Listener {
+        Listener { told: self.told.subscribe(), over: self.over.subscribe() }
+    }
+
+    /// The daemon ends: nobody waits for more.
+    pub fn end(&self) {
+        self.over.send_replace(true);
+    }
+}
+
+impl Listener {
+    /// The next event.
+    pub async fn next(&mut self) -> Result<Event, Ended> {
+        tokio::select! {
+            told = self.told.recv() => told.map_err(|error| match error {
+                RecvError::Lagged(missed) => Ended::Missed(missed),
+                RecvError::Closed => Ended::Over,
+            }),
+            _ = self.over.wait_for(|over| *over) => Err(Ended::Over),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::broadcast::error::TryRecvError;
+    use super::{Ended, Events, KEPT, Kind};
 
-    use super::{Events, KEPT, Kind};
-
-    #[test]
-    fn a_listener_that_sleeps_holds_nobody_up_and_is_told() {
+    #[tokio::test]
+    async fn a_listener_that_sleeps_holds_nobody_up_and_is_told() {
         let events = Events::default();
         let mut listener = events.listen();
         for _ in 0..=KEPT {
             events.container("a", "b", Kind::Started);
         }
-        assert_eq!(listener.try_recv().map(drop), Err(TryRecvError::Lagged(1)));
-        assert_eq!(listener.try_recv().map(|event| event.kind), Ok(Kind::Started));
+        assert_eq!(listener.next().await.map(drop), Err(Ended::Missed(1)));
+        assert_eq!(listener.next().await.map(|event| event.kind), Ok(Kind::Started));
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_daemon_ends_the_waiting() {
+        let events = Events::default();
+        let mut listener = events.listen();
+        events.end();
+        assert_eq!(listener.next().await.map(drop), Err(Ended::Over));
+        assert_eq!(events.listen().next().await.map(drop), Err(Ended::Over), "those who come late too");
     }
 }

@@ -338,9 +338,7 @@ fn calls_of_later_issues_say_unimplemented() {
     let answers = [
         client.attach(v1::AttachRequest::default()).map(drop),
         client.port_forward(v1::PortForwardRequest::default()).map(drop),
-        client.pull_image(v1::PullImageRequest::default()).map(drop),
-        client.container_stats(v1::ContainerStatsRequest::default()).map(drop),
-        client.list_pod_sandbox_stats(v1::ListPodSandboxStatsRequest::default()).map(drop),
+        client.exec(v1::ExecRequest::default()).map(drop),
         client.checkpoint_container(v1::CheckpointContainerRequest::default()).map(drop),
         client.list_metric_descriptors(v1::ListMetricDescriptorsRequest::default()).map(drop),
         client.update_pod_sandbox_resources(v1::UpdatePodSandboxResourcesRequest::default()).map(drop),

@@ -83,7 +83,7 @@ fn start_log(config: &Config) -> Result<(), Failure> {
 async fn serve(config: &Config) -> Result<(), Failure> {
     let stop = shutdown::signal()?;
     let assembly = assemble(config).map_err(|e| Failure::failed(format!("{e:#}")))?;
-    let Assembly { layout, sandboxes, containers, boot_id, shims, cgroups, services } = assembly;
+    let Assembly { layout, sandboxes, containers, boot_id, shims, cgroups, services, events } = assembly;
     let found = recover(&layout, &sandboxes, &containers, &boot_id)
         .await
         .map_err(|e| Failure::failed(format!("recovery failed: {e}")))?;
@@ -97,6 +97,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let ended = async move {
         stop.await;
         tracing::info!("stopping; workloads go on");
+        events.end();
         told.send(()).ok();
     };
     let serving = cri::serve(listener, services, ended);

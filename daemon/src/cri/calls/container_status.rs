@@ -9,7 +9,7 @@ use protocol::ids::ContainerId;
 use tonic::Status;
 
 use crate::{
-    container::{Container, Containers, View},
+    container::{Container, Containers, View, lifecycle::State},
     cri::{
         convert::{container_status, required},
         error,
@@ -49,6 +49,11 @@ async fn verbose(container: &Container, view: &View, containers: &Containers) ->
         "shimPid": view.link.as_ref().map_or(0, |link| link.hello.shim_pid),
         "runtime": facts.runtime,
         "bundle": bundle.ok(),
+        "privileged": facts.config.security.privileged,
+        "snapshotKey": facts.id,
+        "cgroupParent": facts.cgroup_parent,
+        "removing": matches!(view.state, State::Reclaiming | State::Gone),
+        "config": facts.config,
         "runtimeSpec": spec,
     })
     .to_string()

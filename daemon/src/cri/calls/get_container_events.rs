@@ -3,14 +3,14 @@
 //! Never: in the way of an exit. A client that reads too slowly loses its stream, and asks the lists anew.
 
 use cri_api::v1;
-use tokio::sync::{broadcast::error::RecvError, mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use crate::{
     container::Containers,
     cri::convert::{container_status, pod_sandbox_status},
-    events::{Event, Events, Kind},
+    events::{Ended, Event, Events, Kind},
     sandbox::{Sandboxes, lifecycle::State},
     tasks,
 };
@@ -28,12 +28,10 @@ pub(in crate::cri) fn handle(events: &Events, sandboxes: &Sandboxes, containers:
     tasks::spawn("container events", async move {
         loop {
             let answer = tokio::select! {
-                heard = heard.recv() => match heard {
+                heard = heard.next() => match heard {
                     Ok(event) => Ok(response(&event, &sandboxes, &containers)),
-                    Err(RecvError::Lagged(missed)) => Err(Status::data_loss(format!(
-                        "{missed} events were missed: the client reads too slowly; list again and listen anew"
-                    ))),
-                    Err(RecvError::Closed) => return,
+                    Err(ended @ Ended::Missed(_)) => Err(Status::data_loss(ended.to_string())),
+                    Err(ended @ Ended::Over) => Err(Status::unavailable(ended.to_string())),
                 },
                 () = tell.closed() => return,
             };

@@ -32,6 +32,7 @@ pub(in crate::cri) fn handle(
             "runtimeHandler": sandbox.facts.config.handler,
             "networkNamespace": layout.net_pin(&id),
             "stateDir": layout.sandbox_state(&id),
+            "config": sandbox.facts.config,
             "network": sandboxes.networks().kept(&id),
         });
         info.insert("info".to_owned(), text.to_string());

@@ -40,3 +40,9 @@ pub(crate) const TAIL: u64 = 4096;
 
 /// How often the CNI plugins are called by themselves.
 pub(crate) const FLOOR_ROUNDS: usize = 20;
+
+/// Pods beside which a pod's cost is measured: the promise's two counts.
+pub(crate) const FEW: usize = 10;
+pub(crate) const MANY: usize = 500;
+/// Lists for each median.
+pub(crate) const LISTS: usize = 50;

@@ -16,6 +16,7 @@ mod memory;
 mod output;
 mod parallel;
 mod pulls;
+mod scale;
 mod steps;
 
 use std::process::ExitCode;
@@ -25,7 +26,7 @@ use tests::{daemon::Daemon, host};
 use crate::{conmon::Conmon, containerd::Containerd, output::Table};
 
 /// The parts, in the order in which they are taken.
-const PARTS: [&str; 7] = ["latency", "parallel", "logs", "memory", "pulls", "steps", "critest"];
+const PARTS: [&str; 8] = ["latency", "parallel", "logs", "memory", "pulls", "scale", "steps", "critest"];
 
 fn main() -> ExitCode {
     let named: Vec<String> = std::env::args().skip(1).collect();
@@ -59,6 +60,10 @@ fn main() -> ExitCode {
     if wanted("pulls") {
         output::note("pulls: ours and containerd's in turn");
         pulls::measure(&mut table);
+    }
+    if wanted("scale") {
+        output::note("scale: pods among few and among many");
+        scale::measure(&mut table);
     }
     if wanted("steps") {
         output::note("steps of a pod's life");
