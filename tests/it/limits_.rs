@@ -1,6 +1,9 @@
 //! Limits: what a container that wants more gets, and how its end is told.
 
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use cri_api::v1;
 use tests::{
@@ -8,18 +11,28 @@ use tests::{
     daemon::Daemon,
     host,
     image_file::{BUSYBOX, DEMO},
+    limits::CGROUP_DEPTH,
     workload::{self, refused, run, script},
 };
 
-/// The file of one controller for a container of the default parent; v1's and v2's name.
-fn file(daemon: &Daemon, id: &str, v1: (&str, &str), v2: &str) -> String {
-    let parent = daemon.instance();
-    let path = if host::cgroup_v2_only() {
-        format!("/sys/fs/cgroup/{parent}/{id}/{v2}")
-    } else {
-        format!("/sys/fs/cgroup/{}/{parent}/{id}/{}", v1.0, v1.1)
-    };
-    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}")).trim().to_owned()
+/// The file of one controller for a container, wherever the driver has put it; v1's and v2's name.
+fn file(id: &str, v1: (&str, &str), v2: &str) -> String {
+    let unified = host::cgroup_v2_only();
+    let root = Path::new("/sys/fs/cgroup").join(if unified { "" } else { v1.0 });
+    let folder =
+        find(&root, id, CGROUP_DEPTH).unwrap_or_else(|| panic!("no cgroup of {id} below {}", root.display()));
+    let path = folder.join(if unified { v2 } else { v1.1 });
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).trim().to_owned()
+}
+
+fn find(folder: &Path, id: &str, depth: usize) -> Option<PathBuf> {
+    let below = fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let folders: Vec<PathBuf> = below.filter(|path| path.is_dir()).collect();
+    let named = |path: &&PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains(id));
+    folders.iter().find(named).cloned().or_else(|| {
+        let next = depth.checked_sub(1)?;
+        folders.iter().find_map(|folder| find(folder, id, next))
+    })
 }
 
 fn limited(
@@ -74,16 +87,16 @@ fn limits_reach_the_kernel() {
     });
     let id = daemon.create(&pod, &config);
     daemon.client().start_container(ask::start(&id)).unwrap();
-    assert_eq!(file(&daemon, &id, ("memory", "memory.limit_in_bytes"), "memory.max"), (64 << 20).to_string());
-    assert_eq!(file(&daemon, &id, ("cpuset", "cpuset.cpus"), "cpuset.cpus"), "0");
-    assert_eq!(file(&daemon, &id, ("pids", "pids.max"), "pids.max"), "77");
+    assert_eq!(file(&id, ("memory", "memory.limit_in_bytes"), "memory.max"), (64 << 20).to_string());
+    assert_eq!(file(&id, ("cpuset", "cpuset.cpus"), "cpuset.cpus"), "0");
+    assert_eq!(file(&id, ("pids", "pids.max"), "pids.max"), "77");
     if host::cgroup_v2_only() {
-        assert_eq!(file(&daemon, &id, ("", ""), "cpu.max"), "20000 100000");
-        assert_eq!(file(&daemon, &id, ("", ""), "memory.swap.max"), "0");
+        assert_eq!(file(&id, ("", ""), "cpu.max"), "20000 100000");
+        assert_eq!(file(&id, ("", ""), "memory.swap.max"), "0");
     } else {
-        assert_eq!(file(&daemon, &id, ("cpu", "cpu.cfs_quota_us"), ""), "20000");
-        assert_eq!(file(&daemon, &id, ("cpu", "cpu.shares"), ""), "512");
-        assert_eq!(file(&daemon, &id, ("memory", "memory.memsw.limit_in_bytes"), ""), (64 << 20).to_string());
+        assert_eq!(file(&id, ("cpu", "cpu.cfs_quota_us"), ""), "20000");
+        assert_eq!(file(&id, ("cpu", "cpu.shares"), ""), "512");
+        assert_eq!(file(&id, ("memory", "memory.memsw.limit_in_bytes"), ""), (64 << 20).to_string());
     }
     let shown = daemon.status(&id).resources.unwrap().linux.unwrap();
     assert_eq!((shown.oom_score_adj, shown.hugepage_limits.len()), (-997, 2));
@@ -110,7 +123,12 @@ fn limits_that_mean_nothing_are_refused() {
 
 #[test]
 fn a_pod_is_counted_where_the_kubelet_says() {
-    let Some(daemon) = workload::start() else { return };
+    let set = vec!["cgroup_driver=cgroupfs".to_owned()];
+    let options = tests::daemon::Options { set, ..Default::default() };
+    let Some(mut daemon) = Daemon::start_with(options) else { return };
+    if !workload::import(&mut daemon, BUSYBOX, &[], &serde_json::json!({})) {
+        return;
+    }
     let mut config = ask::pod("burst", &daemon.path("logs"));
     let parent = format!("/{}/burstable/pod1", daemon.instance());
     config.linux.as_mut().unwrap().cgroup_parent.clone_from(&parent);
