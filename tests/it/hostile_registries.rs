@@ -19,7 +19,8 @@ use tests::{
     ask,
     client::CriClient,
     daemon::{Daemon, Options},
-    eventually::eventually,
+    eventually::{eventually, within},
+    host,
     layout::{Layout, Packing, packed},
     limits::SOON,
     registry::digest,
@@ -27,6 +28,8 @@ use tests::{
 };
 use tonic::{Code, Status};
 
+/// Half a minute without a caller, and time to clear away.
+const LINGER: std::time::Duration = std::time::Duration::from_secs(50);
 const PASSWORD: &str = "c4nary-passw0rd";
 
 fn daemon() -> Option<Daemon> {
@@ -552,4 +555,60 @@ fn documents_that_lie() {
     let error = pull(daemon.client(), &registry.name("lie/image:1")).unwrap_err();
     assert!(error.message().contains("media type"), "{error}");
     clean(&daemon);
+}
+
+#[test]
+fn no_credentials_reach_a_mirror() {
+    let Some(daemon) = daemon() else { return };
+    let (layout, _) = image(&daemon);
+    let wants = |request: &Request| {
+        let proven = request.header("authorization").is_some();
+        (!proven).then(|| Answer::status(401).with("WWW-Authenticate", "Basic realm=\"x\""))
+    };
+    let mirror = Scripted::of_layout(daemon.network(), layout.path(), wants);
+    let registry = Scripted::of_layout(daemon.network(), layout.path(), wants);
+    let rules = format!(
+        "[[registry]]\nprefix = '{0}'\nlocation = '{0}'\n[[registry.mirror]]\nlocation = '{1}'\n",
+        registry.host(),
+        mirror.host()
+    );
+    put(&daemon.path("registries.conf"), &rules);
+    let name = registry.name("own/image:1");
+    pull_as_user(daemon.client(), &name).unwrap();
+    assert!(!mirror.requests().is_empty());
+    for request in mirror.requests() {
+        assert_eq!(request.header("authorization"), None, "{request:?}");
+    }
+    remove(&daemon, &name);
+    // A rule that is not understood stops a pull, and says where it stands.
+    put(&daemon.path("registries.conf"), "credential-helpers = ['secretservice']\n");
+    let error = pull(daemon.client(), &name).unwrap_err();
+    assert_eq!(error.code(), Code::FailedPrecondition, "{error}");
+    assert!(error.message().contains("registries.conf: credential-helpers"), "{error}");
+}
+
+#[test]
+fn a_pull_that_nobody_wants_ends_and_frees_what_it_had() {
+    if !host::full() {
+        return;
+    }
+    let Some(daemon) = daemon_with(&["pull_stall_seconds=600"]) else { return };
+    let (layout, blob) = image(&daemon);
+    let hangs = Arc::new(AtomicBool::new(true));
+    let registry = slow(&daemon, &layout, &blob, &hangs);
+    let name = registry.name("left/image:1");
+    let error = tests::client::executor().block_on(async {
+        let mut request = tonic::Request::new(wish(&name));
+        request.set_timeout(std::time::Duration::from_secs(1));
+        daemon.client().images().pull_image(request).await.unwrap_err()
+    });
+    assert!([Code::DeadlineExceeded, Code::Cancelled].contains(&error.code()), "{error}");
+    let ended = within(LINGER, || daemon.log().contains("nobody waits for it").then_some(()));
+    assert!(ended.is_some(), "{}", daemon.log_tail());
+    clean(&daemon);
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's own file; nobody reads half of it")]
+fn put(path: &Path, content: &str) {
+    fs::write(path, content).unwrap();
 }
