@@ -139,6 +139,15 @@ fn a_wrong_blob() {
         asks_for(request, blob).then_some(Answer::Whole(status, headers, body))
     };
     fails_then_works("wrong blob", spoil, &["sha256:", "damaged or forged"]);
+    // One that is a sound archive with other content: nothing but the digest tells.
+    let forged = |request: &Request, layout: &Path, _: &str| {
+        let Answer::Whole(status, headers, mut body) = from_layout(layout, request) else { return None };
+        body.starts_with(b"lower").then(|| {
+            body[2000] ^= 1;
+            Answer::Whole(status, headers, body)
+        })
+    };
+    fails_then_works("forged blob", forged, &["sha256:", "damaged or forged"]);
 }
 
 #[test]
