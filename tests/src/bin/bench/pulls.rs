@@ -5,6 +5,7 @@
 //! Never: a disk; it would be what is measured.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, BufReader, Write},
     path::{Path, PathBuf},
@@ -37,6 +38,7 @@ fn layers() -> io::Result<Vec<Vec<u8>>> {
     let mut layers = Vec::new();
     let mut tar = tar::Builder::new(Vec::new());
     let mut named;
+    let mut seen = BTreeSet::new();
     while let Some(folder) = open.pop() {
         let Ok(entries) = fs::read_dir(&folder) else { continue };
         let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -44,7 +46,7 @@ fn layers() -> io::Result<Vec<Vec<u8>>> {
         // As images have them: each layer names the folders that it puts something into.
         named = folder.clone();
         if !paths.is_empty() {
-            name_folders(&mut tar, &folder)?;
+            name_folders(&mut tar, &folder, &mut seen)?;
         }
         for path in paths {
             let Ok(facts) = fs::symlink_metadata(&path) else { continue };
@@ -56,7 +58,8 @@ fn layers() -> io::Result<Vec<Vec<u8>>> {
             }
             if tar.get_ref().len() >= PULL_LAYER_BYTES {
                 layers.push(std::mem::replace(&mut tar, tar::Builder::new(Vec::new())).into_inner()?);
-                name_folders(&mut tar, &named)?;
+                seen.clear();
+                name_folders(&mut tar, &named, &mut seen)?;
                 if layers.len() == PULL_LAYERS {
                     return Ok(layers);
                 }
@@ -66,10 +69,15 @@ fn layers() -> io::Result<Vec<Vec<u8>>> {
     Err(io::Error::other("this host's /usr is too small for the layers"))
 }
 
-fn name_folders(tar: &mut tar::Builder<Vec<u8>>, folder: &Path) -> io::Result<()> {
+/// Names a folder and those above it, each once a layer.
+fn name_folders(
+    tar: &mut tar::Builder<Vec<u8>>,
+    folder: &Path,
+    seen: &mut BTreeSet<PathBuf>,
+) -> io::Result<()> {
     let mut above: Vec<&Path> = folder.ancestors().filter(|path| path.parent().is_some()).collect();
     above.reverse();
-    for path in above {
+    for path in above.into_iter().filter(|path| seen.insert((*path).to_owned())) {
         tar.append_path_with_name(path, path.strip_prefix("/").unwrap_or(path))?;
     }
     Ok(())
