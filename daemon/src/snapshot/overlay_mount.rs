@@ -57,17 +57,11 @@ impl Stack {
             Err(Errno::NOSYS | Errno::PERM) => return None,
             Err(errno) => return Some(Err(refused(target, String::new(), errno.into()))),
         };
-        let configured = (|| {
+        let made = (|| {
             fsconfig_set_string(&context, "source", "overlay")?;
             for lower in &self.lower {
                 fsconfig_set_string(&context, "lowerdir+", lower.as_str())?;
             }
-            Ok(())
-        })();
-        if configured == Err(Errno::INVAL) {
-            return None;
-        }
-        let mounted = configured.and_then(|()| {
             fsconfig_set_string(&context, "upperdir", self.upper.as_str())?;
             fsconfig_set_string(&context, "workdir", self.work.as_str())?;
             for (key, value) in FIXED {
@@ -77,7 +71,14 @@ impl Stack {
                 Ok(()) | Err(Errno::INVAL) => {}
                 Err(errno) => return Err(errno),
             }
-            fsconfig_create(&context)?;
+            fsconfig_create(&context)
+        })();
+        // Kernels before 6.5 take any word here and refuse it when the file system is made. If something else was
+        // meant, mount(2) says so again.
+        if made == Err(Errno::INVAL) {
+            return None;
+        }
+        let mounted = made.and_then(|()| {
             let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
             move_mount(&mount, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         });
