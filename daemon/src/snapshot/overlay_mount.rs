@@ -3,7 +3,11 @@
 //!
 //! Owns: mount options. Never: decides what is mounted.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use rustix::{
     fs::{AtFlags, CWD, StatxAttributes, StatxFlags},
@@ -27,6 +31,9 @@ const FIXED: [(&str, &str); 2] = [("index", "off"), ("metacopy", "off")];
 /// and taking it down would otherwise wait for all it wrote. Kernels before 5.10 do not know the option.
 const VOLATILE: &str = "volatile";
 
+/// This kernel mounts by mount(2) only: found out at the first mount, the trial at the daemon's start.
+static CALLS_REFUSED: AtomicBool = AtomicBool::new(false);
+
 /// What is mounted.
 #[derive(Debug)]
 pub(super) struct Stack {
@@ -42,12 +49,17 @@ impl Stack {
     /// Mounts it at `target`.
     pub(super) fn mount(&self, target: &Path) -> Result<(), SnapshotError> {
         let fits = |text: &String| text.len() <= FSCONFIG_VALUE_MAX;
-        if self.lower.iter().chain([&self.upper, &self.work]).all(fits)
-            && let Some(result) = self.by_calls(target)
-        {
+        let calls = !CALLS_REFUSED.load(Ordering::Relaxed)
+            && self.lower.iter().chain([&self.upper, &self.work]).all(fits);
+        if calls && let Some(result) = self.by_calls(target) {
             return result;
         }
-        self.by_options(target)
+        let mounted = self.by_options(target);
+        if calls && mounted.is_ok() {
+            // An old kernel: it would tell its log of every further try.
+            CALLS_REFUSED.store(true, Ordering::Relaxed);
+        }
+        mounted
     }
 
     /// By fsopen and its kin; `None`: this kernel cannot.
