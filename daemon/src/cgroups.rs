@@ -282,13 +282,16 @@ impl Cgroups {
 
     /// Removes the instance's own empty folders; called when the daemon ends. What is still in use stays.
     pub fn remove_instance(&self) {
+        let parent = self.default_parent();
         let parent = match self.driver {
-            CgroupDriver::Cgroupfs => self.default_parent(),
-            CgroupDriver::Systemd => return,
+            CgroupDriver::Cgroupfs => PathBuf::from(parent.trim_start_matches('/')),
+            // An empty slice that systemd still holds for active; it finds it gone and is content.
+            CgroupDriver::Systemd => expand_slice(&parent),
         };
+        let shims = PathBuf::from(self.shim_cgroup.trim_start_matches('/'));
         for hierarchy in &self.hierarchies {
-            for name in [&parent, &self.shim_cgroup] {
-                fs::remove_dir(hierarchy.join(name.trim_start_matches('/'))).ok();
+            for place in [&parent, &shims] {
+                fs::remove_dir(hierarchy.join(place)).ok();
             }
         }
     }
