@@ -1,17 +1,22 @@
 //! A real kubelet with static pods: what an operator's manifests ask for, through the kubelet's own doors, while the
 //! daemon and the kubelet are killed and started again.
 //!
-//! Never: a call of our own to the CRI.
+//! Never: a call of our own to the CRI while it lasts.
 
 use std::{fs, path::Path};
 
+use cri_api::v1;
 use serde_json::{Value, json};
 use tests::{
+    ask,
     daemon::Daemon,
     host,
     image_file::{self, BUSYBOX, DEMO},
     kubelet::Kubelet,
+    layer::Layer,
+    layout::{Layout, Packing},
     limits::KUBELET,
+    registry::{self, Registry},
 };
 
 /// A node: a daemon with busybox, in a network with an address and a way out, as the kubelet wants one.
@@ -126,7 +131,12 @@ fn pods_outlive_the_daemon_and_the_kubelet() {
             "containers": [with(shell("server", "cd /tmp; echo port > index.html; exec httpd -f -p 80"), &port)],
         }),
     );
-    let pods = ["web", "host", "port"];
+    let Some(registry) = registry_with_demo(&daemon) else { return };
+    let image = registry.name("kubelet/demo:1");
+    let pulled =
+        json!({ "name": "c", "image": image, "imagePullPolicy": "Always", "args": ["sleep", "3600"] });
+    kubelet.add("pulled", &json!({ "terminationGracePeriodSeconds": 1, "containers": [pulled] }));
+    let pods = ["web", "host", "pulled", "port"];
     let before = running(&kubelet, &pods);
     let init = kubelet.container("web", "init").expect("the init container is there");
     assert_eq!(init["state"]["terminated"]["reason"], "Completed", "{init}");
@@ -151,13 +161,30 @@ fn pods_outlive_the_daemon_and_the_kubelet() {
     daemon.launch();
     kubelet.restart();
     gone(&kubelet, &["port"]);
-    assert_eq!(running(&kubelet, &["web", "host"]), before[..3], "both deaths are not noticed");
+    assert_eq!(running(&kubelet, &["web", "host", "pulled"]), before[..4], "both deaths are not noticed");
     summary(&kubelet);
-    for pod in ["web", "host"] {
+    let status = kubelet.container("pulled", "c").expect("it runs");
+    let id = status["imageID"].as_str().unwrap_or_default();
+    assert!(id.starts_with(&registry.name("kubelet/demo@sha256:")), "{status}");
+    for pod in ["web", "host", "pulled"] {
         kubelet.remove(pod);
     }
-    gone(&kubelet, &["web", "host"]);
+    gone(&kubelet, &["web", "host", "pulled"]);
+    daemon.client().remove_image(v1::RemoveImageRequest { image: ask::image(&image) }).unwrap();
     done(&daemon, kubelet);
+}
+
+/// A registry in the node's network with the demo program's image in it.
+fn registry_with_demo(daemon: &Daemon) -> Option<Registry> {
+    let registry = Registry::start(daemon.network(), &registry::Options::default())?;
+    let mut layer = Layer::default();
+    layer.file("demo", 0o755, &fs::read(host::demo()).unwrap()).unwrap();
+    let layout = Layout::new(&daemon.path("pulled")).unwrap();
+    let config = json!({ "Entrypoint": ["/demo"] });
+    let image = layout.image(&[(&layer.finish().unwrap(), Packing::Gzip)], &config).unwrap();
+    layout.enter(&image).unwrap();
+    registry.push_layout(layout.path(), "kubelet/demo:1").unwrap();
+    Some(registry)
 }
 
 fn gone(kubelet: &Kubelet, pods: &[&str]) {
