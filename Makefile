@@ -65,7 +65,8 @@ test-full: ## the same with the long ones
 .PHONY: bench
 bench: root build ## medians beside conmon and containerd on this machine
 	@.ci/setup bench
-	$(CARGO) run --release -q -p tests --bin bench
+	$(CARGO) build --release -q -p tests --bins
+	$(CARGO) run --release -q -p tests --bin bench -- $(PARTS)
 
 .PHONY: fmt
 fmt: ## format all code
