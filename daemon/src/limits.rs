@@ -149,6 +149,9 @@ pub const FIREWALL: Duration = Duration::from_secs(20);
 /// Work on links and addresses at a time: the kernel does it one by one.
 pub const NETWORK_POOL: usize = 8;
 
+/// Walks over trees of unknown size at a time: each keeps a disk busy, and nobody waits for one.
+pub const WALK_POOL: usize = 2;
+
 /// Most port mappings of one pod.
 pub const PORTS_MAX: usize = 4096;
 

@@ -22,12 +22,16 @@ pub enum Pool {
     Unpack,
     /// Links and addresses.
     Network,
+    /// Walks over trees of unknown size: layers and containers' folders that are counted. They may take minutes,
+    /// so they have no place among the small works.
+    Walk,
 }
 
 static DISK: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::DISK_POOL));
 static RUNTIME: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::RUNTIME_POOL));
 static NETWORK: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::NETWORK_POOL));
 static IMPORT: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::IMPORT_POOL));
+static WALK: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::WALK_POOL));
 static UNPACK: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::UNPACK_POOL));
 
 /// Starts a task that belongs to nobody who waits: it ends by itself.
@@ -68,6 +72,7 @@ fn slots(pool: Pool) -> &'static Semaphore {
         Pool::Import => &IMPORT,
         Pool::Unpack => &UNPACK,
         Pool::Network => &NETWORK,
+        Pool::Walk => &WALK,
     }
 }
 

@@ -18,7 +18,7 @@ pub(in crate::cri) fn handle(images: &Arc<Images>, layout: &Layout) -> v1::Image
     let (used, whole) = images.usage();
     if !whole {
         let images = Arc::clone(images);
-        tasks::spawn("count layers", blocking(Pool::Disk, move || images.count()));
+        tasks::spawn("count layers", blocking(Pool::Walk, move || images.count()));
     }
     let usage = v1::FilesystemUsage {
         timestamp: now_nanos(),
