@@ -17,6 +17,7 @@ use crate::{
         Digest, Image, ImageError, ImagePin, Progress,
         catalogue::Catalogue,
         chain_locks::ChainLocks,
+        counter::Counter,
         import::{add, import},
         record::Record,
         unpack::Bounds,
@@ -100,9 +101,9 @@ impl Images {
         self.0.usages.of(&self.0.snapshots.chains())
     }
 
-    /// Counts the layers that have not been. Blocking.
-    pub fn count(&self) {
-        self.0.usages.count(&*self.0.snapshots);
+    /// The right to count the layers that have not been; `None`: somebody does.
+    pub fn counter(&self) -> Option<Counter> {
+        Counter::begin(&self.0)
     }
 
     /// Keeps an image from being removed while the pin lives; `None`: there is none of this whole id.
@@ -131,6 +132,10 @@ impl Shared {
         self.bounds
     }
 
+    pub(super) fn usages(&self) -> &Usages {
+        &self.usages
+    }
+
     pub(super) fn locks(&self) -> &ChainLocks {
         &self.locks
     }
@@ -140,9 +145,26 @@ impl Shared {
         self.catalogue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes an image's record, takes its tags from whoever bore them, and shows it.
+    /// Whether a layer is there and stays, for somebody who holds it: a removal that began before that is waited
+    /// for. Blocking.
+    pub(super) fn keeps(&self, chain: &ChainId) -> bool {
+        // One that is not there may be in the making, which takes long.
+        if !self.snapshots.has(chain) {
+            return false;
+        }
+        let _turn = self.locks.lock(chain);
+        self.snapshots.has(chain)
+    }
+
+    /// Writes an image's record, takes its tags from whoever bore them, and shows it. The caller holds the layers.
+    ///
+    /// # Errors
+    /// [`SnapshotError::NoLayer`]: one of its layers is not there.
     pub(super) fn enter(&self, mut record: Record) -> Result<Arc<Image>, ImageError> {
         let _writer = self.writer();
+        if let Some(lost) = record.layers.iter().find(|chain| !self.keeps(chain)) {
+            return Err(SnapshotError::NoLayer(lost.clone()).into());
+        }
         if self.catalogue().get(record.id.as_str()).is_some()
             && let Ok(there) = Record::read(&self.folder, &record.id)
         {
@@ -166,6 +188,10 @@ impl Shared {
     /// Frees those of these layers that nothing needs. What cannot be freed now is left to the next start.
     pub(super) fn free_unused(&self, chains: impl IntoIterator<Item = ChainId>) {
         for chain in chains {
+            // Asked first without its lock too: whoever makes it anew may hold that for long.
+            if self.catalogue().needs(&chain) {
+                continue;
+            }
             let _turn = self.locks.lock(&chain);
             if self.catalogue().needs(&chain) {
                 continue;

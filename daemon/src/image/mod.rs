@@ -12,6 +12,7 @@ mod blob;
 mod candidate;
 mod catalogue;
 mod chain_locks;
+mod counter;
 mod digest;
 mod documents;
 mod error;
@@ -34,6 +35,7 @@ mod usage;
 
 use std::collections::BTreeMap;
 
+pub use counter::Counter;
 pub use digest::Digest;
 pub use error::ImageError;
 pub use images::Images;

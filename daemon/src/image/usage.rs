@@ -6,7 +6,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crate::{
@@ -26,42 +29,51 @@ pub struct Usage {
 /// What each layer takes.
 #[derive(Debug, Default)]
 pub(super) struct Usages {
-    counted: Mutex<BTreeMap<ChainId, Usage>>,
+    /// `None`: it could not be counted, and is tried again when another has to be counted.
+    counted: Mutex<BTreeMap<ChainId, Option<Usage>>>,
     /// One counts at a time.
-    counting: Mutex<()>,
+    counting: AtomicBool,
 }
 
 impl Usages {
-    /// The sum for these layers, and whether each of them has been counted.
+    /// The sum for these layers, and whether each of them has been counted, or tried.
     pub(super) fn of(&self, chains: &[ChainId]) -> (Usage, bool) {
         let counted = self.counted();
-        let known: Vec<&Usage> = chains.iter().filter_map(|chain| counted.get(chain)).collect();
-        let sum = known.iter().fold(Usage::default(), |sum, one| Usage {
+        let known: Vec<&Option<Usage>> = chains.iter().filter_map(|chain| counted.get(chain)).collect();
+        let sum = known.iter().copied().flatten().fold(Usage::default(), |sum, one| Usage {
             bytes: sum.bytes.saturating_add(one.bytes),
             inodes: sum.inodes.saturating_add(one.inodes),
         });
         (sum, known.len() == chains.len())
     }
 
-    /// Counts the layers that have not been, and forgets those that are gone. Blocking.
+    /// Takes the right to count, unless somebody has it.
+    pub(super) fn begin(&self) -> bool {
+        !self.counting.swap(true, Ordering::AcqRel)
+    }
+
+    /// Gives it back.
+    pub(super) fn end(&self) {
+        self.counting.store(false, Ordering::Release);
+    }
+
+    /// Counts the layers that have not been, and forgets those that are gone; for whoever has the right. Blocking.
     pub(super) fn count(&self, snapshots: &dyn Snapshotter) {
-        let _turn = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
         let chains: BTreeSet<ChainId> = snapshots.chains().into_iter().collect();
         self.counted().retain(|chain, _| chains.contains(chain));
         for chain in chains {
-            if self.counted().contains_key(&chain) {
+            if self.counted().get(&chain).is_some_and(Option::is_some) {
                 continue;
             }
             let Some(folder) = snapshots.folder(&chain) else { continue };
-            match count(&folder) {
-                Ok(usage) => drop(self.counted().insert(chain, usage)),
-                // It may be on its way out.
-                Err(error) => tracing::debug!(%chain, %error, "a layer cannot be counted"),
-            }
+            // One that fails may be on its way out.
+            let usage = count(&folder)
+                .inspect_err(|error| tracing::debug!(%chain, %error, "a layer cannot be counted"));
+            self.counted().insert(chain, usage.ok());
         }
     }
 
-    fn counted(&self) -> MutexGuard<'_, BTreeMap<ChainId, Usage>> {
+    fn counted(&self) -> MutexGuard<'_, BTreeMap<ChainId, Option<Usage>>> {
         // Each statement under this lock leaves the map sound, so a panic elsewhere does no harm.
         self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -16,9 +16,8 @@ use crate::{
 
 pub(in crate::cri) fn handle(images: &Arc<Images>, layout: &Layout) -> v1::ImageFsInfoResponse {
     let (used, whole) = images.usage();
-    if !whole {
-        let images = Arc::clone(images);
-        tasks::spawn("count layers", blocking(Pool::Walk, move || images.count()));
+    if !whole && let Some(counter) = images.counter() {
+        tasks::spawn("count layers", blocking(Pool::Walk, move || counter.count()));
     }
     let usage = v1::FilesystemUsage {
         timestamp: now_nanos(),

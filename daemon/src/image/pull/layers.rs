@@ -73,8 +73,12 @@ pub(super) async fn bring(
 ) -> Result<Arc<Image>, ImageError> {
     let Found { candidate, at } = found;
     let held = Held::new(images.clone(), candidate.chains().into_iter().collect());
-    let there: Vec<bool> =
-        candidate.layers.iter().map(|layer| images.shared().snapshots().has(&layer.chain)).collect();
+    // What is there from now on stays, since it is held.
+    let (asked, chains) = (images.clone(), candidate.chains());
+    let there = blocking(Pool::Disk, move || {
+        chains.iter().map(|chain| asked.shared().keeps(chain)).collect::<Vec<bool>>()
+    });
+    let there = there.await;
     let missing = candidate.layers.iter().zip(&there).filter(|(_, there)| !**there);
     let work = Arc::new(Work {
         images: images.clone(),

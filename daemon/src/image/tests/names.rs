@@ -8,7 +8,10 @@ use super::{
     Place,
     build::{Layout, Tar},
 };
-use crate::image::ImageError;
+use crate::{
+    image::{Digest, ImageError, record::Record},
+    snapshot::SnapshotError,
+};
 
 fn layer(text: &str) -> Vec<u8> {
     Tar::default().file("content", text.as_bytes()).bytes()
@@ -179,4 +182,47 @@ fn imports_and_removals_at_the_same_time_agree() {
         }
     });
     assert!(place.images.list().is_empty() && place.snapshots.chains().is_empty());
+}
+
+#[test]
+fn a_layer_that_is_being_removed_is_not_taken_for_one_that_is_there() {
+    let place = Place::new();
+    import(&place, "app:1", &[layer("a"), layer("b")]);
+    let image = place.images.find("app:1").unwrap();
+    let shared = place.images.shared();
+    let turn = shared.locks().lock(&image.layers[0]);
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| shared.keeps(&image.layers[0]));
+        place.snapshots.remove(&image.layers[0]).unwrap();
+        drop(turn);
+        assert!(!asked.join().unwrap());
+    });
+    assert!(shared.keeps(&image.layers[1]));
+    // No record names a layer that is not there.
+    let id = Digest::parse(&image.id).unwrap();
+    let mut record = Record::read(shared.folder(), &id).unwrap();
+    record.repo_tags = vec!["docker.io/library/app:2".to_owned()];
+    let error = shared.enter(record).unwrap_err();
+    assert!(matches!(error, ImageError::Snapshot(SnapshotError::NoLayer(_))), "{error:?}");
+    assert!(place.images.find("app:2").is_none());
+}
+
+#[test]
+fn one_counts_at_a_time_and_what_cannot_be_counted_is_no_reason_to_count_for_ever() {
+    let place = Place::new();
+    import(&place, "app:1", &[layer("a"), layer("b")]);
+    let image = place.images.find("app:1").unwrap();
+    assert!(!place.images.usage().1);
+    let counter = place.images.counter().unwrap();
+    assert!(place.images.counter().is_none(), "one has the right");
+    fs::remove_dir_all(place.layer(&image, 0)).unwrap();
+    counter.count();
+    let (usage, whole) = place.images.usage();
+    assert!(whole && usage.inodes > 0, "{usage:?}");
+    // It comes back when there is another reason to count.
+    fs::create_dir(place.layer(&image, 0)).unwrap();
+    import(&place, "app:2", &[layer("c")]);
+    place.images.counter().unwrap().count();
+    let (later, whole) = place.images.usage();
+    assert!(whole && later.inodes > usage.inodes + 2, "{later:?}");
 }
