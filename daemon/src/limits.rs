@@ -16,6 +16,13 @@ pub const INBOX: usize = 64;
 /// Blocking file-system work at a time; more only queues in the kernel.
 pub const DISK_POOL: usize = 16;
 
+/// Looks at the host's paths that pods ask for, at a time. Each may hang for as long as a network file system does; then
+/// a thread sleeps, which costs little, and nothing else waits for it.
+pub const FOREIGN_POOL: usize = 64;
+
+/// How long such a look may take: well below the kubelet's two minutes.
+pub const FOREIGN: Duration = Duration::from_secs(20);
+
 /// Runtime commands (delete) at a time: each is a Go program that takes a core for some milliseconds.
 pub const RUNTIME_POOL: usize = 8;
 

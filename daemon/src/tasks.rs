@@ -14,6 +14,8 @@ use crate::limits;
 pub enum Pool {
     /// Small file-system work: records, mounts, folders.
     Disk,
+    /// Paths of the host that pods name: their file systems may hang.
+    Foreign,
     /// Commands of a runtime.
     Runtime,
     /// Imports of image files.
@@ -28,6 +30,7 @@ pub enum Pool {
 }
 
 static DISK: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::DISK_POOL));
+static FOREIGN: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::FOREIGN_POOL));
 static RUNTIME: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::RUNTIME_POOL));
 static NETWORK: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::NETWORK_POOL));
 static IMPORT: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::IMPORT_POOL));
@@ -68,6 +71,7 @@ pub async fn limited<F: Future>(pool: Pool, work: F) -> F::Output {
 fn slots(pool: Pool) -> &'static Semaphore {
     match pool {
         Pool::Disk => &DISK,
+        Pool::Foreign => &FOREIGN,
         Pool::Runtime => &RUNTIME,
         Pool::Import => &IMPORT,
         Pool::Unpack => &UNPACK,

@@ -8,10 +8,12 @@ use protocol::ids::{ContainerId, SandboxId};
 
 use super::{
     ContainerError, ContainerFacts, Parts, Target, User, ending::Ending, lifecycle::Event, prepare::prepare,
+    sources,
 };
 use crate::{
     image::{Image, ImagePin},
     layout::Layout,
+    limits,
     oci::{
         bundle,
         spec::{Found, ImageDefaults, PodFiles, SpecError, SpecInputs, generate},
@@ -90,6 +92,7 @@ async fn make(
         };
         disk_step("container.rootfs", Box::new(mount)).await?;
     }
+    foreign_paths(facts).await?;
     let CreateWork { sandbox, defaults, target, pin, lease, .. } = work;
     let user = {
         let (facts, parts, id) = (facts.clone(), parts.clone(), id.clone());
@@ -107,6 +110,17 @@ async fn make(
     disk_step("container.created", Box::new(move || store::replace(&created, &mark).map_err(text))).await?;
     drop((pin, lease));
     Ok(user)
+}
+
+/// The sources of mounts: looked at where nothing else waits, since their file systems may hang.
+async fn foreign_paths(facts: &Arc<ContainerFacts>) -> Result<(), ContainerError> {
+    let asked = facts.clone();
+    let look = blocking(Pool::Foreign, move || sources::prepare(&asked.config.mounts));
+    let Ok(looked) = tokio::time::timeout(limits::FOREIGN, step("container.sources", look)).await else {
+        let paths: Vec<&str> = facts.config.mounts.iter().map(|mount| mount.host_path.as_str()).collect();
+        return Err(ContainerError::Hangs { id: facts.id.clone(), paths: paths.join(", ") });
+    };
+    looked
 }
 
 fn text(error: io::Error) -> String {

@@ -96,6 +96,16 @@ pub enum ContainerError {
         /// What was asked.
         what: &'static str,
     },
+    /// A source of a mount does not answer.
+    #[error(
+        "container {id}: a source of its mounts does not answer; is a file system of the host hung? One of: {paths}"
+    )]
+    Hangs {
+        /// The container.
+        id: String,
+        /// The sources that were asked for.
+        paths: String,
+    },
     /// A wish that the container's own state does not allow.
     #[error("container {id}: {message}")]
     Refused {

@@ -157,6 +157,30 @@ impl Resources {
     }
 }
 
+impl Resources {
+    /// These limits with those of `other` that they do not have spelled out as "no limit", so that giving them to a
+    /// runtime takes `other` back whole. Sets of CPUs cannot be spelled so; `other`'s stay.
+    #[must_use]
+    pub fn over(&self, other: &Self) -> Self {
+        /// cgroup v1's own values for "nothing was asked" (cpu.shares, cpu.cfs_period_us).
+        const SHARES: i64 = 1024;
+        const PERIOD: i64 = 100_000;
+        let free = |mine: i64, theirs: i64, free: i64| if mine == 0 && theirs != 0 { free } else { mine };
+        Self {
+            cpu_period: free(self.cpu_period, other.cpu_period, PERIOD),
+            cpu_quota: free(self.cpu_quota, other.cpu_quota, -1),
+            cpu_shares: free(self.cpu_shares, other.cpu_shares, SHARES),
+            memory_limit: free(self.memory_limit, other.memory_limit, -1),
+            memory_swap_limit: free(
+                self.memory_swap_limit,
+                if other.memory_limit != 0 { other.memory_limit } else { other.memory_swap_limit },
+                -1,
+            ),
+            ..self.clone()
+        }
+    }
+}
+
 /// The old entries with the new ones over them.
 fn over<V: Clone>(old: &BTreeMap<String, V>, new: &BTreeMap<String, V>) -> BTreeMap<String, V> {
     old.iter().chain(new).map(|(key, value)| (key.clone(), value.clone())).collect()

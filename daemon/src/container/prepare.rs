@@ -7,7 +7,7 @@ use std::{fs, io::Read, path::Path};
 
 use protocol::ids::ContainerId;
 
-use super::{ContainerError, ContainerFacts, Parts, Seccomp, Target, devices, sources, user, volumes};
+use super::{ContainerError, ContainerFacts, Parts, Seccomp, Target, devices, user, volumes};
 use crate::{
     limits::SECCOMP_PROFILE_MAX,
     oci::spec::{Found, SpecError, localhost_profile},
@@ -51,7 +51,6 @@ pub(super) fn prepare(
         Seccomp::Localhost(_) | Seccomp::Unconfined | Seccomp::RuntimeDefault => None,
     };
     let volumes = volumes::wanted(facts)?;
-    sources::prepare(&facts.config.mounts)?;
     // Programs of old ask /etc/mtab what is mounted. A read-only image without it stays without it.
     drop(root.link_if_missing("etc", "mtab", "/proc/mounts"));
     let volumes = volumes::make(&root, volumes, &parts.layout.volumes(id))?;

@@ -54,8 +54,8 @@ async fn make(
         if after.memory_limit > 0 && after.memory_limit != before.memory_limit {
             fits(facts, parts, &id, after.memory_limit).await?;
         }
-        if let Err(error) = apply(facts, parts, &id, &after).await {
-            put_back(facts, parts, &id, before).await;
+        if let Err(error) = apply(facts, parts, &id, before, &after).await {
+            put_back(facts, parts, &id, before, &after).await;
             return Err(fail(error));
         }
     }
@@ -65,7 +65,7 @@ async fn make(
     };
     if let Err(error) = recorded {
         if alive {
-            put_back(facts, parts, &id, before).await;
+            put_back(facts, parts, &id, before, &after).await;
         }
         return Err(fail(format!("the new limits cannot be recorded: {error}")));
     }
@@ -81,7 +81,8 @@ async fn fits(
 ) -> Result<(), ContainerError> {
     let folders: StatFolders = parts.cgroups.stat_folders(&facts.cgroup_parent, id);
     let usage = blocking(Pool::Disk, move || Stats::default().usage("", &folders)).await;
-    let in_use = usage.ok().flatten().map_or(0, |usage| usage.memory.usage);
+    // What the kernel can drop is no obstacle: file pages are not counted.
+    let in_use = usage.ok().flatten().map_or(0, |usage| usage.memory.rss);
     if u64::try_from(limit).is_ok_and(|limit| limit < in_use) {
         return Err(ContainerError::Refused {
             id: facts.id.clone(),
@@ -96,6 +97,7 @@ async fn apply(
     facts: &Arc<ContainerFacts>,
     parts: &Arc<Parts>,
     id: &ContainerId,
+    before: &Resources,
     resources: &Resources,
 ) -> Result<(), String> {
     let runtime = parts.handlers.get(&facts.runtime).map_err(|e| e.to_string())?;
@@ -108,8 +110,12 @@ async fn apply(
     }
     let command = runtime.update(&run_dir, id, &file);
     step("runtime.update", limited(Pool::Runtime, run(command, "update"))).await?;
-    let (facts, parts, id) = (facts.clone(), parts.clone(), id.clone());
     let score = resources.oom_score_adj;
+    if score == before.oom_score_adj {
+        // Some of its processes may have set their own meanwhile.
+        return Ok(());
+    }
+    let (facts, parts, id) = (facts.clone(), parts.clone(), id.clone());
     blocking(Pool::Disk, move || {
         let members = parts.cgroups.members(&facts.cgroup_parent, &id);
         oom_score::write(&members, score.max(parts.host.least_oom_score_adj))
@@ -118,8 +124,14 @@ async fn apply(
     .map_err(|e| format!("oom_score_adj {score}: {e}"))
 }
 
-async fn put_back(facts: &Arc<ContainerFacts>, parts: &Arc<Parts>, id: &ContainerId, before: &Resources) {
-    if let Err(error) = apply(facts, parts, id, before).await {
+async fn put_back(
+    facts: &Arc<ContainerFacts>,
+    parts: &Arc<Parts>,
+    id: &ContainerId,
+    before: &Resources,
+    after: &Resources,
+) {
+    if let Err(error) = apply(facts, parts, id, after, &before.over(after)).await {
         tracing::error!(id = %facts.id, %error, "limits of a failed update cannot be put back");
     }
 }

@@ -46,6 +46,7 @@ pub(super) fn container(error: ContainerError) -> Status {
         ContainerError::State { .. } | ContainerError::Refused { .. } => Code::FailedPrecondition,
         ContainerError::Shim { .. } => Code::Unavailable,
         ContainerError::Busy { .. } => Code::ResourceExhausted,
+        ContainerError::Hangs { .. } => Code::DeadlineExceeded,
         ContainerError::Step { .. }
         | ContainerError::Start { .. }
         | ContainerError::Unkillable { .. }

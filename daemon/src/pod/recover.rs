@@ -146,7 +146,8 @@ fn sandbox_state(
     let peopled = facts.config.pid != sandbox::Sharing::Pod
         || PodInit::of(facts, cgroups).is_ok_and(|init| init.is_alive());
     if layout.sandbox_stopped(id).exists() || facts.boot_id != boot_id || !pinned || !peopled {
-        return State::NotReady;
+        // Whether all of its network was given back is not known: the next stop sees to it.
+        return State::Undone;
     }
     State::Ready
 }

@@ -12,6 +12,8 @@ pub enum State {
     Ready,
     /// The stop procedure runs: no new containers.
     Stopping,
+    /// Not ready, and what made it ready may still be there in part: a stop has failed, or it was found so.
+    Undone,
     /// Its namespaces are gone; it is remembered.
     NotReady,
     /// The reclaim procedure runs.
@@ -85,7 +87,11 @@ pub fn step(state: State, event: Event) -> (State, Vec<Effect>) {
         (S::Stopping, E::AwaitReady) => (S::Stopping, vec![F::RefuseReady]),
         (S::Stopping, E::AskStop | E::AskRemove) => (S::Stopping, vec![F::Defer]),
         (S::Stopping, E::StopDone) => (S::NotReady, vec![]),
-        (S::Stopping, E::StopFailed) => (S::Ready, vec![F::AnswerStopFailed]),
+        (S::Stopping, E::StopFailed) => (S::Undone, vec![F::AnswerStopFailed]),
+
+        (S::Undone, E::AwaitReady) => (S::Undone, vec![F::RefuseReady]),
+        (S::Undone, E::AskStop) => (S::Stopping, vec![F::Defer, F::BeginStop]),
+        (S::Undone, E::AskRemove) => (S::Reclaiming, vec![F::Defer, F::BeginReclaim]),
 
         (S::NotReady, E::AwaitReady) => (S::NotReady, vec![F::RefuseReady]),
         (S::NotReady, E::AskStop) => (S::NotReady, vec![F::AnswerStopped]),
@@ -95,7 +101,7 @@ pub fn step(state: State, event: Event) -> (State, Vec<Effect>) {
         (S::Reclaiming, E::AskStop) => (S::Reclaiming, vec![F::AnswerStopped]),
         (S::Reclaiming, E::AskRemove) => (S::Reclaiming, vec![F::Defer]),
         (S::Reclaiming, E::ReclaimDone) => (S::Gone, vec![F::AnswerRemoved]),
-        (S::Reclaiming, E::ReclaimFailed) => (S::NotReady, vec![F::AnswerRemoveFailed]),
+        (S::Reclaiming, E::ReclaimFailed) => (S::Undone, vec![F::AnswerRemoveFailed]),
 
         (S::Gone, E::AwaitReady) => (S::Gone, vec![F::AnswerRunFailed]),
         (S::Gone, E::AskStop) => (S::Gone, vec![F::AnswerStopped]),
@@ -104,7 +110,7 @@ pub fn step(state: State, event: Event) -> (State, Vec<Effect>) {
         // Ends of procedures that do not run in this state: nothing to do.
         (S::Creating, E::StopDone | E::StopFailed | E::ReclaimDone | E::ReclaimFailed)
         | (
-            S::Ready | S::NotReady,
+            S::Ready | S::Undone | S::NotReady,
             E::RunDone | E::RunFailed | E::StopDone | E::StopFailed | E::ReclaimDone | E::ReclaimFailed,
         )
         | (S::Stopping, E::RunDone | E::RunFailed | E::ReclaimDone | E::ReclaimFailed)

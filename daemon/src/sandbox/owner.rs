@@ -134,7 +134,7 @@ impl Sandbox {
 
 fn is_whole(state: State) -> bool {
     match state {
-        State::Ready | State::Stopping | State::NotReady => true,
+        State::Ready | State::Stopping | State::Undone | State::NotReady => true,
         State::Creating | State::Reclaiming | State::Gone => false,
     }
 }
@@ -161,7 +161,7 @@ impl Owner {
             State::Creating => self.begin(run::run),
             State::Stopping => self.begin(stop::stop),
             State::Reclaiming => self.begin(reclaim::reclaim),
-            State::Ready | State::NotReady | State::Gone => {}
+            State::Ready | State::Undone | State::NotReady | State::Gone => {}
         }
         while self.state != State::Gone {
             let Some(message) = messages.recv().await else { return };
@@ -209,8 +209,8 @@ impl Owner {
     fn tell(&self, before: State, after: State) {
         let kinds: &[Kind] = match (before, after) {
             (State::Creating, State::Ready) => &[Kind::Created, Kind::Started],
-            (State::Reclaiming, State::NotReady) => &[],
-            (_, State::NotReady) => &[Kind::Stopped],
+            (State::Reclaiming, State::Undone) => &[],
+            (_, State::Undone | State::NotReady) => &[Kind::Stopped],
             (_, State::Gone) if self.made.load(Ordering::Acquire) => &[Kind::Deleted],
             _ => &[],
         };

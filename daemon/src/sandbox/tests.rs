@@ -4,8 +4,15 @@ use std::path::PathBuf;
 
 use super::lifecycle::{Effect, Event, State, step};
 
-const STATES: [State; 6] =
-    [State::Creating, State::Ready, State::Stopping, State::NotReady, State::Reclaiming, State::Gone];
+const STATES: [State; 7] = [
+    State::Creating,
+    State::Ready,
+    State::Stopping,
+    State::Undone,
+    State::NotReady,
+    State::Reclaiming,
+    State::Gone,
+];
 const EVENTS: [Event; 9] = [
     Event::RunDone,
     Event::RunFailed,

@@ -32,6 +32,7 @@ pub(in crate::cri) fn sandbox_state(state: SandboxState) -> v1::PodSandboxState 
         SandboxState::Ready => v1::PodSandboxState::SandboxReady,
         SandboxState::Creating
         | SandboxState::Stopping
+        | SandboxState::Undone
         | SandboxState::NotReady
         | SandboxState::Reclaiming
         | SandboxState::Gone => v1::PodSandboxState::SandboxNotready,

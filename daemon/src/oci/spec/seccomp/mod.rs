@@ -25,6 +25,8 @@ const NEW_TIME: u64 = 0x80;
 /// Address families that reach past a container: the kernel's crypto, and the host of a virtual machine.
 const AF_ALG: u64 = 38;
 const AF_VSOCK: u64 = 40;
+/// One above the highest family (linux/socket.h, 6.18).
+const AF_MAX: u64 = 46;
 
 /// Values of personality(2) that only change how a system names itself; the last one asks.
 const PERSONALITIES: [u64; 5] = [0, 0x0008, 0x0002_0000, 0x0002_0008, 0xffff_ffff];
@@ -91,13 +93,12 @@ fn masked(mask: u64, value: u64) -> Value {
 /// What depends on arguments for everybody.
 fn conditional() -> Vec<Value> {
     const ALLOW: &str = "SCMP_ACT_ALLOW";
-    // Rules about one argument are joined by "or", so "neither 38 nor 40" is said by ranges. A 32-bit program can ask
-    // through socketcall(2), whose arguments are behind a pointer: no filter sees the family there.
-    let mut rules = vec![
-        when("socket", ALLOW, arg("SCMP_CMP_LT", AF_ALG)),
-        when("socket", ALLOW, arg("SCMP_CMP_EQ", AF_ALG + 1)),
-        when("socket", ALLOW, arg("SCMP_CMP_GT", AF_VSOCK)),
-    ];
+    // Rules about one argument are joined by "or", so "neither 38 nor 40" is said by what is allowed. No "greater than":
+    // a filter compares 64 bits, the kernel takes an int, and 2^32 + 38 would pass. Any program can ask through the
+    // 32-bit socketcall(2), whose arguments are behind a pointer: no filter sees the family there.
+    let mut rules = vec![when("socket", ALLOW, arg("SCMP_CMP_LT", AF_ALG))];
+    let above = (AF_ALG + 1..AF_MAX).filter(|family| *family != AF_VSOCK);
+    rules.extend(above.map(|family| when("socket", ALLOW, arg("SCMP_CMP_EQ", family))));
     rules.extend(PERSONALITIES.map(|value| when("personality", ALLOW, arg("SCMP_CMP_EQ", value))));
     rules
 }
