@@ -53,7 +53,7 @@ fn container(parts: &Parts, stats: &Stats, facts: &ContainerFacts) -> (Option<Us
         let usage = stats.usage(&facts.id, &folders);
         usage.inspect_err(|error| tracing::warn!(id = %facts.id, %error, "its use cannot be read")).ok()?
     });
-    let disk = stats.disk(&facts.id, &parts.snapshots.writable(&facts.id)).ok();
+    let disk = stats.disk(&facts.id, &parts.snapshots.writable(&facts.id));
     let told = container_stats(facts, usage.as_ref(), disk, parts.layout.root());
     (usage, told)
 }

@@ -101,7 +101,7 @@ const POD_KEYS: &str = "pod/";
 #[derive(Debug, Clone, Default)]
 pub struct Stats {
     rates: Arc<Rates>,
-    disks: Arc<Disks>,
+    disks: Disks,
 }
 
 impl Stats {
@@ -126,8 +126,9 @@ impl Stats {
         }
     }
 
-    /// What a writable layer holds, as last measured, and measured anew when that is long ago. Blocking.
-    pub fn disk(&self, key: &str, folder: &Path) -> io::Result<DiskUsage> {
+    /// What a writable layer holds, as last measured; `None`: not known yet. Must be called inside the executor, from a
+    /// thread that may block.
+    pub fn disk(&self, key: &str, folder: &Path) -> Option<DiskUsage> {
         self.disks.usage(key, folder)
     }
 

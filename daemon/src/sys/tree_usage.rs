@@ -17,17 +17,24 @@ use rustix::{
 /// Bytes of a block, whatever the file system's own are (stat(2)).
 const BLOCK: u64 = 512;
 
-/// Entries after which a walk ends: a container may have made any number, and a statistic is not worth minutes.
-/// What was counted so far is told.
-const ENTRIES_MAX: u64 = 2_000_000;
+/// What was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TreeUsage {
+    /// Bytes of the blocks in use.
+    pub bytes: u64,
+    /// Files, folders and all else, the folder itself included.
+    pub entries: u64,
+    /// All was counted; else the walk ended at its bound.
+    pub whole: bool,
+}
 
-/// Bytes of blocks and entries below a folder, itself included. What vanishes meanwhile is not counted; a file
-/// with several names counts once. Blocking.
-pub fn tree_usage(folder: &Path) -> io::Result<(u64, u64)> {
+/// Counts what is below a folder, up to `most` entries. What vanishes meanwhile is not counted; a file with several
+/// names counts once. Blocking.
+pub fn tree_usage(folder: &Path, most: u64) -> io::Result<TreeUsage> {
     let top = rustix::fs::open(folder, flags(), Mode::empty())?;
     let own = rustix::fs::fstat(&top)?;
     let mut walk =
-        Walk { device: own.st_dev, bytes: blocks(own.st_blocks), entries: 1, linked: HashSet::new() };
+        Walk { device: own.st_dev, bytes: blocks(own.st_blocks), entries: 1, linked: HashSet::new(), most };
     let mut open = vec![PathBuf::from(".")];
     while let Some(next) = open.pop() {
         // Folders nested deeper than the longest path are not counted.
@@ -37,11 +44,11 @@ pub fn tree_usage(folder: &Path) -> io::Result<(u64, u64)> {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::NAMETOOLONG) => {}
             Err(errno) => return Err(errno.into()),
         }
-        if walk.entries >= ENTRIES_MAX {
+        if walk.entries >= most {
             break;
         }
     }
-    Ok((walk.bytes, walk.entries))
+    Ok(TreeUsage { bytes: walk.bytes, entries: walk.entries, whole: walk.entries < most })
 }
 
 fn flags() -> OFlags {
@@ -58,6 +65,7 @@ struct Walk {
     entries: u64,
     /// Files of several names that were counted.
     linked: HashSet<u64>,
+    most: u64,
 }
 
 impl Walk {
@@ -66,7 +74,7 @@ impl Walk {
         for entry in Dir::read_from(folder)? {
             let entry = entry?;
             let name = entry.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") || self.entries >= ENTRIES_MAX {
+            if matches!(name.to_bytes(), b"." | b"..") || self.entries >= self.most {
                 continue;
             }
             let stat = match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -99,15 +107,16 @@ mod tests {
     fn links_are_counted_and_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
-        let (empty, one) = tree_usage(path).unwrap();
-        assert_eq!(one, 1);
+        let empty = tree_usage(path, 100).unwrap();
+        assert_eq!((empty.entries, empty.whole), (1, true));
         fs::create_dir_all(path.join("a/b")).unwrap();
         crate::store::replace(&path.join("a/b/file"), &[7u8; 100_000]).unwrap();
         fs::hard_link(path.join("a/b/file"), path.join("again")).unwrap();
         symlink("/usr", path.join("out")).unwrap();
-        let (bytes, entries) = tree_usage(path).unwrap();
+        let all = tree_usage(path, 100).unwrap();
         // a, b, file (once), out.
-        assert_eq!(entries, 1 + 4);
-        assert!((100_000..200_000).contains(&(bytes - empty)), "{bytes} {empty}");
+        assert_eq!((all.entries, all.whole), (1 + 4, true));
+        assert!((100_000..200_000).contains(&(all.bytes - empty.bytes)), "{all:?} {empty:?}");
+        assert!(!tree_usage(path, 2).unwrap().whole);
     }
 }
