@@ -228,6 +228,8 @@ fn a_del_that_fails_is_tried_until_it_succeeds() {
     for _ in 0..2 {
         let said = stop(&daemon, &pod).unwrap_err();
         assert!(said.contains("scripted") && said.contains("not now"), "{said}");
+        let listed = daemon.client().list_pod_sandbox(v1::ListPodSandboxRequest::default()).unwrap().items;
+        assert_eq!(listed[0].state(), v1::PodSandboxState::SandboxNotready, "half taken down is not ready");
     }
     daemon.restart();
     assert!(stop(&daemon, &pod).unwrap_err().contains("not now"));
