@@ -424,12 +424,18 @@ fn a_daemon_that_dies_while_a_plugin_works_undoes_it() {
     let folder = Folder::new();
     let Some(mut daemon) = folder.scripted() else { return };
     // The plugin has made something, and the daemon dies before it hears of it.
-    folder.tell("ADD", Some("sleep 1"));
+    let late = r#"echo $$ > $told/pid
+tries=0
+while [ ! -e $told/go ] && [ $tries -lt 300 ]; do sleep 0.1; tries=$((tries + 1)); done
+echo "scripted LATE" >> $told/journal"#;
+    folder.tell("ADD", Some(late));
     let config = ask::pod("p", &daemon.path("logs"));
     let client = daemon.client().clone();
     let asked = std::thread::spawn(move || client.run_pod_sandbox(ask::run(&config)).is_err());
     let adds = || folder.journal().iter().filter(|line| line.contains(" ADD ")).count();
-    eventually(SOON, "the ADD", || (adds() == 2).then_some(()));
+    // Written in one go, before it waits.
+    let pid = || fs::read_to_string(folder.path("told/pid")).ok().filter(|pid| pid.ends_with('\n'));
+    let pid = eventually(SOON, "the ADD", || (adds() == 2).then(pid)?);
     daemon.kill9();
     assert!(asked.join().unwrap());
     folder.tell("ADD", None);
@@ -442,6 +448,13 @@ fn a_daemon_that_dies_while_a_plugin_works_undoes_it() {
         .and_then(|line| line.split(' ').nth(2))
         .unwrap();
     eventually(SOON, "its DEL", || (folder.asked("scripted", "DEL", id) >= 1).then_some(()));
+    // It works no more: it went with the daemon that called it. Nobody may have reaped it yet.
+    put(&folder.path("told/go"), "");
+    let command_line = format!("/proc/{}/cmdline", pid.trim());
+    eventually(SOON, "the plugin's end", || {
+        fs::read(&command_line).unwrap_or_default().is_empty().then_some(())
+    });
+    assert!(!folder.journal().iter().any(|line| line.contains("LATE")), "{:?}", folder.journal());
 }
 
 #[test]

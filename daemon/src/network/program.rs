@@ -11,7 +11,10 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::limits::{PLUGIN_OUTPUT_MAX, PLUGIN_STDERR_MAX};
+use crate::{
+    limits::{PLUGIN_OUTPUT_MAX, PLUGIN_STDERR_MAX},
+    sys::tied,
+};
 
 /// What to run, and with what.
 #[derive(Debug)]
@@ -38,7 +41,8 @@ pub(super) struct Ended {
 impl Program<'_> {
     /// Runs it. An error is a sentence about why there is no end to speak of.
     pub(super) async fn run(self) -> Result<Ended, String> {
-        let mut child = Command::new(self.path)
+        let mut command = Command::new(self.path);
+        command
             .args(self.args)
             .env_clear()
             .envs(self.environment)
@@ -47,9 +51,12 @@ impl Program<'_> {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|e| format!("{} cannot be started: {e}", self.path.display()))?;
+            .kill_on_drop(true);
+        // It must not work on after a daemon that was killed: the next one takes apart what it makes. Tasks are polled by
+        // the runtime's workers, which live as long as the daemon.
+        tied::tie(&mut command);
+        let started = command.spawn();
+        let mut child = started.map_err(|e| format!("{} cannot be started: {e}", self.path.display()))?;
         match tokio::time::timeout(self.deadline, talk(&mut child, self.input)).await {
             Ok(Ok(ended)) => Ok(ended),
             Ok(Err(what)) => {

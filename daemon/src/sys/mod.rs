@@ -9,5 +9,6 @@ pub mod netlink;
 pub mod netns;
 pub mod pidfd;
 pub mod rootfs;
+pub mod tied;
 pub mod tree_usage;
 pub mod unpack;
