@@ -141,8 +141,11 @@ pub const PLUGIN_OUTPUT_MAX: usize = 1 << 20;
 /// Beginning of their stderr that is kept for an error message, in bytes.
 pub const PLUGIN_STDERR_MAX: usize = 4096;
 
-/// How long a chain's DEL may take, and its CHECK and GC. One that hangs is tried again at the next stop.
+/// How long a chain's DEL may take, and its CHECK. One that hangs is tried again at the next stop.
 pub const CNI_DEL: Duration = Duration::from_secs(60);
+
+/// How long a chain's GC at start may take: no pod can be attached meanwhile, and the kubelet comes at once.
+pub const CNI_GC: Duration = Duration::from_secs(2);
 
 /// How long plugins may take to tell their status.
 pub const CNI_STATUS: Duration = Duration::from_secs(10);

@@ -65,8 +65,9 @@ pub trait Network: fmt::Debug + Send + Sync {
     /// Takes note of an attachment found on disk at start.
     fn adopt(&self, id: &str, record: &Record);
 
-    /// Called once at start when all records are known; nobody waits for it.
-    fn recovered(&self) -> Work<'_, ()>;
+    /// Called once at start when all records have been looked for; nobody waits for it. `complete`: each could be read,
+    /// so that what no record speaks of belongs to nobody.
+    fn recovered(&self, complete: bool) -> Work<'_, ()>;
 
     /// The node's pod ranges, as the kubelet tells them.
     fn set_ranges(&self, ranges: &[Subnet]);

@@ -7,7 +7,10 @@ use std::{
     io,
     net::IpAddr,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use protocol::ids::SandboxId;
@@ -35,12 +38,20 @@ pub struct Networks {
     drivers: Arc<[Arc<dyn Network>]>,
     /// Addresses by sandbox. Derived from the records; sections of a few lines.
     addresses: Arc<Mutex<HashMap<String, Vec<IpAddr>>>>,
+    /// Something found at start could not be read: there may be attachments that nobody knows of.
+    incomplete: Arc<AtomicBool>,
 }
 
 impl Networks {
     /// These, the first one first.
     pub fn new(layout: Layout, mode: NetworkMode, drivers: Vec<Arc<dyn Network>>) -> Self {
-        let networks = Self { layout, mode, drivers: drivers.into(), addresses: Arc::default() };
+        let networks = Self {
+            layout,
+            mode,
+            drivers: drivers.into(),
+            addresses: Arc::default(),
+            incomplete: Arc::default(),
+        };
         match networks.stored_ranges() {
             Ok(ranges) => networks.drivers.iter().for_each(|driver| driver.set_ranges(&ranges)),
             Err(error) => tracing::warn!(%error, "the node's pod range cannot be read and is not used"),
@@ -146,24 +157,41 @@ impl Networks {
 
     /// Takes note of what a sandbox found on disk holds.
     pub fn adopt(&self, id: &SandboxId) {
-        match read(&self.layout.attachment(id)) {
+        let path = self.layout.attachment(id);
+        let is_there = may_exist(&path);
+        match read(&path) {
             Ok(Some(record)) => {
                 if let Some(driver) = self.named(&record.driver) {
                     driver.adopt(id.as_str(), &record);
                 }
                 self.addresses().insert(id.to_string(), record.addresses);
             }
-            Ok(None) => {}
-            Err(error) => tracing::error!(%id, %error, "the pod's addresses are unknown"),
+            // A torn one, or none.
+            Ok(None) => {
+                self.incomplete.fetch_or(is_there, Ordering::SeqCst);
+            }
+            Err(error) => {
+                self.incomplete.store(true, Ordering::SeqCst);
+                tracing::error!(%id, %error, "the pod's addresses are unknown");
+            }
+        }
+    }
+
+    /// Takes note of what a sandbox holds whose facts are there and cannot be read: it may well run.
+    pub fn adopt_unread(&self, id: &SandboxId) {
+        if may_exist(&self.layout.sandbox_facts(id)) {
+            self.incomplete.store(true, Ordering::SeqCst);
+            self.adopt(id);
         }
     }
 
     /// All sandboxes have been found: the drivers put right what they keep for all of them. Does not wait.
     pub fn recovered(&self) {
+        let complete = !self.incomplete.load(Ordering::SeqCst);
         for driver in self.drivers.iter() {
             let driver = Arc::clone(driver);
             tasks::spawn("recovery of a network", async move {
-                if let Err(error) = driver.recovered().await {
+                if let Err(error) = driver.recovered(complete).await {
                     tracing::error!(network = driver.name(), %error, "the network is not as it should be");
                 }
             });
@@ -225,6 +253,11 @@ fn read(path: &Path) -> Result<Option<Record>, NetworkError> {
         }
         record => Ok(record),
     }
+}
+
+/// Whether something is there, or cannot be looked at.
+fn may_exist(path: &Path) -> bool {
+    !path.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
 }
 
 fn bad_record(path: &Path, error: &io::Error) -> NetworkError {

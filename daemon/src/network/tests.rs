@@ -11,6 +11,7 @@ use std::{
 };
 
 use protocol::ids::SandboxId;
+use tokio::sync::Notify;
 
 use super::{Network, NetworkError, Networks, NotReady, Pod, RECORD_VERSION, Record, Subnet, Work};
 use crate::{
@@ -23,6 +24,10 @@ use crate::{
 struct Scripted {
     fails: AtomicBool,
     forgot: AtomicBool,
+    /// What it was told when all records had been looked for.
+    complete: AtomicBool,
+    recovered: Notify,
+    adopted: AtomicBool,
 }
 
 impl Scripted {
@@ -71,9 +76,13 @@ impl Network for Scripted {
         self.forgot.store(true, Ordering::SeqCst);
     }
 
-    fn adopt(&self, _: &str, _: &Record) {}
+    fn adopt(&self, _: &str, _: &Record) {
+        self.adopted.store(true, Ordering::SeqCst);
+    }
 
-    fn recovered(&self) -> Work<'_, ()> {
+    fn recovered(&self, complete: bool) -> Work<'_, ()> {
+        self.complete.store(complete, Ordering::SeqCst);
+        self.recovered.notify_one();
         Box::pin(async { Ok(()) })
     }
 
@@ -132,4 +141,44 @@ async fn a_record_stays_until_the_detaching_succeeds() {
     assert!(!layout.attachment(&id).exists() && driver.forgot.load(Ordering::SeqCst));
     assert!(networks.of(id.as_str()).is_empty());
     networks.detach(&id).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_at_start_may_belong_to_somebody() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let layout = Layout::new(path("root"), path("state"), path("netns"), "t".into());
+    let id = SandboxId::parse(&"a".repeat(64)).unwrap();
+    crate::store::make_dir(&layout.sandbox(&id)).unwrap();
+    let driver = Arc::new(Scripted::default());
+    let open = || Networks::new(layout.clone(), NetworkMode::Auto, vec![driver.clone()]);
+    let complete = async |networks: &Networks| {
+        networks.recovered();
+        driver.recovered.notified().await;
+        driver.complete.load(Ordering::SeqCst)
+    };
+    let adopted = || driver.adopted.swap(false, Ordering::SeqCst);
+
+    let networks = open();
+    networks.adopt(&id);
+    networks.adopt_unread(&id);
+    assert!(complete(&networks).await && !adopted(), "no record and no facts: nothing is there");
+
+    networks.attach(&id, &config()).await.unwrap();
+    let networks = open();
+    networks.adopt(&id);
+    assert!(complete(&networks).await && adopted());
+
+    crate::store::put_json(&layout.sandbox_facts(&id), &"no facts").unwrap();
+    let networks = open();
+    networks.adopt_unread(&id);
+    assert!(!complete(&networks).await && adopted(), "its address is taken all the same");
+
+    crate::store::put_json(&layout.attachment(&id), &"no record").unwrap();
+    let networks = open();
+    networks.adopt(&id);
+    assert!(!complete(&networks).await && !adopted(), "a record that is torn");
+    let networks = open();
+    networks.adopt(&id);
+    assert!(complete(&networks).await, "it is forgotten");
 }

@@ -46,6 +46,7 @@ pub async fn recover(
         let Some((id, facts)) =
             entry(&name, SandboxId::parse, |id| layout.sandbox_facts(id), |id| layout.sandbox(id))
         else {
+            SandboxId::parse(&name).iter().for_each(|id| sandboxes.networks().adopt_unread(id));
             continue;
         };
         let facts: SandboxFacts = facts;

@@ -79,7 +79,13 @@ impl Bridge {
         }
         let pools = pools(&settings.subnets);
         let subnets = pools.iter().map(Pool::subnet).collect();
-        let memory = Memory { pools, subnets, forwards: BTreeMap::new(), pods: BTreeMap::new() };
+        let memory = Memory {
+            pools,
+            subnets,
+            forwards: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            pods: BTreeMap::new(),
+        };
         Self { settings, firewall, memory: Mutex::new(memory), ground: tokio::sync::Mutex::default() }
     }
 
@@ -104,7 +110,7 @@ impl Bridge {
         let (subnets, forwards) = {
             let memory = self.memory();
             let gateways: Vec<Subnet> = memory.pools.iter().map(Pool::subnet).collect();
-            (gateways, memory.forwards.values().flatten().cloned().collect::<Vec<_>>())
+            (gateways, memory.open_forwards())
         };
         let (name, ranges, is_ours) = (self.settings.name.clone(), all.clone(), self.settings.is_ours);
         let index = blocking(tasks::Pool::Network, move || make_bridge(&name, &subnets, &ranges, is_ours))
@@ -140,10 +146,12 @@ impl Bridge {
 
     /// Lets a pod's host ports in. Where the table is gone, or is not what it was, all of it is made anew.
     async fn open_ports(&self, forwards: &[Forward]) -> Result<(), NetworkError> {
-        let _one_at_a_time = self.ground.lock().await;
-        if let Err(error) = self.firewall.add(forwards).await {
-            tracing::warn!(%error, "the firewall table is made anew");
-            self.replace_table("").await?;
+        {
+            let _one_at_a_time = self.ground.lock().await;
+            if let Err(error) = self.firewall.add(forwards).await {
+                tracing::warn!(%error, "the firewall table is made anew");
+                self.replace_table().await?;
+            }
         }
         forget_flows(forwards).await;
         Ok(())
@@ -151,21 +159,24 @@ impl Bridge {
 
     /// Takes a pod's host ports out, and does not leave the table wrong.
     async fn close_ports(&self, id: &str, forwards: &[Forward]) -> Result<(), NetworkError> {
-        let _one_at_a_time = self.ground.lock().await;
-        if self.firewall.take_out(forwards).await.is_err() {
-            self.replace_table(id).await?;
+        {
+            let _one_at_a_time = self.ground.lock().await;
+            // From now on no table that is made anew has them. The ports stay taken until the pod is forgotten: a second
+            // try takes them out by their numbers, whoever they would lead to then.
+            self.memory().leaving.insert(id.to_owned());
+            if self.firewall.take_out(forwards).await.is_err() {
+                self.replace_table().await?;
+            }
         }
         forget_flows(forwards).await;
         Ok(())
     }
 
-    /// The whole table from memory, without one pod.
-    async fn replace_table(&self, without: &str) -> Result<(), NetworkError> {
+    /// The whole table from memory.
+    async fn replace_table(&self) -> Result<(), NetworkError> {
         let (subnets, forwards) = {
             let memory = self.memory();
-            let others = memory.forwards.iter().filter(|(id, _)| *id != without);
-            let others: Vec<Forward> = others.flat_map(|(_, forwards)| forwards).cloned().collect();
-            (memory.subnets.clone(), others)
+            (memory.subnets.clone(), memory.open_forwards())
         };
         self.firewall.replace(&subnets, &forwards).await
     }
@@ -174,11 +185,11 @@ impl Bridge {
 /// Flows of datagrams that began when the ports led elsewhere. Where it fails they end by themselves, later.
 async fn forget_flows(forwards: &[Forward]) {
     let of_udp = forwards.iter().filter(|forward| forward.port.protocol == Protocol::Udp);
-    let (ports, pods): (Vec<u16>, Vec<IpAddr>) = of_udp.map(|f| (f.port.host_port, f.to)).unzip();
-    if ports.is_empty() {
+    let of_udp: Vec<Forward> = of_udp.cloned().collect();
+    if of_udp.is_empty() {
         return;
     }
-    if let Err(error) = blocking(tasks::Pool::Network, move || tracked::forget(&ports, &pods)).await {
+    if let Err(error) = blocking(tasks::Pool::Network, move || tracked::forget(&of_udp)).await {
         tracing::warn!(%error, "flows of datagrams may go on to where a host port led before");
     }
 }
@@ -308,10 +319,7 @@ impl Network for Bridge {
     }
 
     fn forget(&self, id: &str) {
-        let mut memory = self.memory();
-        memory.pools.iter_mut().for_each(|pool| pool.give_back(id));
-        memory.forwards.remove(id);
-        memory.pods.remove(id);
+        self.memory().forget(id);
     }
 
     fn adopt(&self, id: &str, record: &Record) {
@@ -333,7 +341,7 @@ impl Network for Bridge {
         memory.pods.insert(id.to_owned(), record.addresses.clone());
     }
 
-    fn recovered(&self) -> Work<'_, ()> {
+    fn recovered(&self, _: bool) -> Work<'_, ()> {
         Box::pin(
             async move { if self.memory().pods.is_empty() { Ok(()) } else { self.ground().await.map(drop) } },
         )

@@ -50,7 +50,8 @@ impl Forward {
         format!("ports{family}{at}")
     }
 
-    fn only_at(&self) -> Option<IpAddr> {
+    /// The one address of the host that the port is opened at.
+    pub(super) fn only_at(&self) -> Option<IpAddr> {
         self.port.host_ip.filter(|at| !at.is_unspecified())
     }
 

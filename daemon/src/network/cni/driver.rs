@@ -22,7 +22,7 @@ use super::{
     result,
 };
 use crate::{
-    limits::{CNI_DEL, CNI_STATUS, CNI_STATUS_AGE},
+    limits::{CNI_DEL, CNI_GC, CNI_STATUS, CNI_STATUS_AGE},
     network::{
         NetworkError, NotReady, Subnet,
         driver::{Network, Pod, Work},
@@ -124,7 +124,8 @@ impl Inner {
         let timeout = match command {
             Command::Add => self.settings.timeout,
             Command::Status => CNI_STATUS,
-            Command::Del | Command::Check | Command::Gc => CNI_DEL.min(self.settings.timeout),
+            Command::Gc => CNI_GC.min(self.settings.timeout),
+            Command::Del | Command::Check => CNI_DEL.min(self.settings.timeout),
         };
         Chain { folders: &self.settings.bin_dirs, list, command, target, more: Map::new(), timeout }
     }
@@ -167,9 +168,13 @@ impl Inner {
         });
     }
 
-    /// Tells plugins which attachments there are, so that they give back the rest.
+    /// Tells plugins which attachments there are, so that they give back the rest. Pods come first: not while one is
+    /// being attached, and not for long; what is left then is given back after another start.
     async fn collect_garbage(&self, list: &Conflist) {
-        let _nobody_adds = self.adding.write().await;
+        let Ok(_nobody_adds) = self.adding.try_write() else {
+            tracing::debug!("pods are being attached: CNI plugins are not asked to give back what is left");
+            return;
+        };
         let valid = lock(&self.pods).keys().map(|id| json!({ "containerID": id, "ifname": LINK })).collect();
         let mut chain = self.chain(list, Command::Gc, None);
         chain.more.insert("cni.dev/valid-attachments".into(), valid);
@@ -301,13 +306,18 @@ impl Network for Cni {
         }
     }
 
-    fn recovered(&self) -> Work<'_, ()> {
+    fn recovered(&self, complete: bool) -> Work<'_, ()> {
         Box::pin(async move {
             if let Ok(list) = self.inner.network()
                 && list.has_status_and_gc()
             {
                 self.inner.refresh(&list);
-                if !list.disable_gc {
+                if !list.disable_gc && !complete {
+                    // They would free the addresses of pods that may well run.
+                    tracing::warn!(
+                        "CNI plugins are not asked to give back what is left: not all pods are known"
+                    );
+                } else if !list.disable_gc {
                     self.inner.collect_garbage(&list).await;
                 }
             }
