@@ -417,6 +417,21 @@ fn the_newest_version_is_asked_for_its_status_and_told_who_is_there() {
         (folder.asked("scripted", "CHECK", &pod.id) == 1).then_some(())
     });
     assert_eq!(folder.input("scripted", "CHECK")["prevResult"]["ips"][0]["address"], "10.1.2.3/24");
+
+    // Where not all pods are known nothing is given back: it might be theirs.
+    let told = folder.path("told/scripted.GC.input");
+    let facts = daemon.path("root/sandboxes").join(&pod.id).join("facts.json");
+    let good = fs::read_to_string(&facts).unwrap();
+    fs::remove_file(&told).unwrap();
+    put(&facts, "{");
+    daemon.restart();
+    eventually(SOON, "a check, which comes after it", || {
+        (folder.asked("scripted", "CHECK", &pod.id) == 2).then_some(())
+    });
+    assert!(!told.exists());
+    put(&facts, &good);
+    daemon.restart();
+    eventually(SOON, "the garbage collection", || told.exists().then_some(()));
 }
 
 #[test]
