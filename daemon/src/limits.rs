@@ -30,7 +30,7 @@ pub const RUNTIME_POOL: usize = 8;
 pub const IMPORT_POOL: usize = 2;
 
 /// Layers from registries that are unpacked at a time; `image` lets no more of them begin.
-pub const UNPACK_POOL: usize = 6;
+pub const UNPACK_POOL: usize = 12;
 
 /// ExecSync output kept per stream, in bytes; the rest is read and thrown away (CVE-2022-1708).
 pub const EXEC_OUTPUT_MAX: usize = 16 << 20;

@@ -104,7 +104,7 @@ impl wire::control_server::Control for ControlService {
             "" => Credentials::Anonymous,
             pair => Credentials::from_pair(pair).map_err(|why| invalid(format!("the credentials: {why}")))?,
         };
-        let mut pull = self.pulls.pull(&request.image, credentials).map_err(|e| image(&e))?;
+        let mut pull = self.pulls.pull(&request.image, credentials).await.map_err(|e| image(&e))?;
         let (tell, progress) = mpsc::channel(PROGRESS_QUEUE);
         tasks::spawn("pull for the command line", async move {
             let mut steps = pull.progress();

@@ -53,9 +53,13 @@ pub(super) const ZSTD_WINDOW_LOG: u32 = 27;
 /// Buffer for reading blobs and writing files, in bytes: large enough that system calls do not show.
 pub(super) const BUFFER: usize = 128 << 10;
 
-/// Layers that are pulled at a time, of all images together: enough to hide a registry's latency; each may need
-/// a zstd window of memory and a core.
-pub(super) const PULL_LAYERS: usize = 6;
+/// Layers that are pulled at a time, of all images together: several images come beside one whose registry
+/// trickles; each may need a zstd window of memory and a core.
+pub(super) const PULL_LAYERS: usize = 12;
+
+/// Layers of one image that are pulled at a time: enough to hide a registry's latency, and a slow one leaves
+/// places for others.
+pub(super) const PULL_LAYERS_EACH: usize = 3;
 
 /// Pieces of a layer that wait for the unpacker, of some tens of KiB each: the network need not stop while the
 /// disk does.
@@ -81,4 +85,5 @@ pub(super) const ID_PREFIX_MIN: usize = 3;
 pub(super) const NAMES_MAX: usize = 1000;
 
 const _: () = assert!(LAYERS_MAX <= INDEX_MAX);
+const _: () = assert!(PULL_LAYERS_EACH < PULL_LAYERS && PULL_LAYERS <= crate::limits::UNPACK_POOL);
 const _: () = assert!(PROGRESS_STEP > BUFFER as u64);

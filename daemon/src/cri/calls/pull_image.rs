@@ -29,7 +29,7 @@ pub(in crate::cri) async fn handle(
         handlers.resolve(&spec.runtime_handler).map_err(|e| error::invalid(e.to_string()))?;
     }
     let credentials = credentials(request.auth, &name)?;
-    let mut pull = pulls.pull(&name, credentials).map_err(|e| error::image(&e))?;
+    let mut pull = pulls.pull(&name, credentials).await.map_err(|e| error::image(&e))?;
     let pulled = match timeout {
         None => pull.image().await,
         Some(timeout) => tokio::time::timeout(timeout, pull.image()).await.map_err(|_| {

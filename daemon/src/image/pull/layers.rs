@@ -27,7 +27,7 @@ use crate::{
         candidate::Layer,
         import::record,
         layer::{commit, unpack},
-        limits::{PROGRESS_STEP, PULL_LAYERS},
+        limits::{PROGRESS_STEP, PULL_LAYERS, PULL_LAYERS_EACH},
         registry::Session,
     },
     snapshot::{Below, ChainId},
@@ -35,6 +35,24 @@ use crate::{
 };
 
 static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(PULL_LAYERS)));
+
+/// The right to bring one layer: among those of the pull, and among all.
+#[derive(Debug)]
+struct Turn {
+    _own: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Turn {
+    /// Waits for it; `own` are the places of the pull. `None` is never: nobody closes them. No place is taken while
+    /// the registry wants to be left alone.
+    async fn wait(own: &Arc<Semaphore>, session: &Session, at: usize) -> Option<Self> {
+        let own = Arc::clone(own).acquire_owned().await.ok()?;
+        session.ready(at).await;
+        let place = PLACES.clone().acquire_owned().await.ok()?;
+        Some(Self { _own: own, _place: place })
+    }
+}
 
 /// What the tasks of one pull share.
 #[derive(Debug)]
@@ -108,6 +126,7 @@ impl Work {
         let ladder = Ladder::new(there.len());
         let (tell, mut told) = mpsc::channel(there.len().max(1));
         let mut tasks = Tasks::default();
+        let own = Arc::new(Semaphore::new(PULL_LAYERS_EACH));
         let mut open = Vec::new();
         for (height, there) in there.iter().enumerate() {
             let rung = Arc::new(ladder.rung(height));
@@ -122,11 +141,11 @@ impl Work {
                     let () = result?;
                     left -= 1;
                 }
-                Ok(place) = PLACES.clone().acquire_owned(), if open.peek().is_some() => {
+                Some(turn) = Turn::wait(&own, &self.session, self.at), if open.peek().is_some() => {
                     let Some((height, rung)) = open.next() else { continue };
                     let (work, tell) = (Arc::clone(self), tell.clone());
                     tasks.0.push(tasks::spawn("layer", async move {
-                        let result = work.layer(height, &rung, place).await;
+                        let result = work.layer(height, &rung, turn).await;
                         if result.is_ok() {
                             rung.there();
                         }
@@ -142,12 +161,7 @@ impl Work {
     }
 
     /// One layer, from the first place that gives it right.
-    async fn layer(
-        self: Arc<Self>,
-        height: usize,
-        rung: &Arc<Rung>,
-        place: OwnedSemaphorePermit,
-    ) -> Result<(), ImageError> {
+    async fn layer(self: Arc<Self>, height: usize, rung: &Arc<Rung>, turn: Turn) -> Result<(), ImageError> {
         let mut at = self.at;
         loop {
             match self.clone().from_place(height, rung, at).await {
@@ -160,7 +174,7 @@ impl Work {
                 Err(error) => return Err(error),
             }
         }
-        drop(place);
+        drop(turn);
         Ok(())
     }
 

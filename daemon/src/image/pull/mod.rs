@@ -10,7 +10,8 @@ mod resolve;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::watch;
@@ -60,11 +61,14 @@ impl Pulls {
     /// [`PULL_LINGER`]; what it had unpacked is freed.
     ///
     /// # Errors
-    /// [`ImageError::Name`].
-    pub fn pull(&self, written: &str, credentials: Credentials) -> Result<Pull, ImageError> {
+    /// [`ImageError::Name`]; [`ImageError::Registry`] for a short name that leads elsewhere.
+    pub async fn pull(&self, written: &str, credentials: Credentials) -> Result<Pull, ImageError> {
         let name = Reference::parse(written);
         let name = name.ok_or_else(|| ImageError::Name(written.chars().take(300).collect()))?;
-        let mut under_way = self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        // Each caller for itself: a pull under way may have been begun by the whole name.
+        let checked = self.0.registries.check_short(&name, written).await;
+        checked.map_err(|source| ImageError::Registry { image: name.to_string(), source })?;
+        let mut under_way = self.0.under_way();
         let key = (name, credentials);
         if let Some(flight) = under_way.get(&key) {
             flight.callers.send_modify(|callers| *callers += 1);
@@ -76,16 +80,11 @@ impl Pulls {
         under_way.insert(key.clone(), flight.clone());
         let (inner, callers, written) = (Arc::clone(&self.0), flight.callers.subscribe(), written.to_owned());
         tasks::spawn("pull", async move {
-            let result = tokio::select! {
-                result = inner.run(&key, &written, &tell) => result,
-                () = abandoned(callers) => Err(ImageError::Abandoned(key.0.to_string())),
-            };
+            let result = inner.fly(&key, &written, &tell, callers).await;
             if let Err(error) = &result {
                 let error: &dyn std::error::Error = error;
                 tracing::info!(image = %key.0, error, "an image was not pulled");
             }
-            // Whoever asks from now on begins anew.
-            inner.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             done.send_replace(Some(result.map_err(Arc::new)));
         });
         Ok(Pull(flight))
@@ -93,6 +92,44 @@ impl Pulls {
 }
 
 impl Inner {
+    /// Until it ends or nobody has waited for some time. From then on whoever asks begins anew.
+    async fn fly(
+        &self,
+        key: &Key,
+        written: &str,
+        tell: &watch::Sender<Progress>,
+        mut callers: watch::Receiver<usize>,
+    ) -> Result<Arc<Image>, ImageError> {
+        let mut run = pin!(self.run(key, written, tell));
+        loop {
+            tokio::select! {
+                result = &mut run => {
+                    self.under_way().remove(key);
+                    return result;
+                }
+                () = abandoned(&mut callers) => if self.land(key, &callers) {
+                    return Err(ImageError::Abandoned(key.0.to_string()));
+                }
+            }
+        }
+    }
+
+    /// Takes a pull out that nobody waits for; not if somebody has joined it at the last moment.
+    fn land(&self, key: &Key, callers: &watch::Receiver<usize>) -> bool {
+        // Whoever joins does so under this lock.
+        let mut under_way = self.under_way();
+        let nobody = *callers.borrow() == 0;
+        if nobody {
+            under_way.remove(key);
+        }
+        nobody
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, HashMap<Key, Flight>> {
+        // Each statement under this lock leaves the map sound, so a panic elsewhere does no harm.
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn run(
         &self,
         (name, credentials): &Key,
@@ -130,7 +167,7 @@ impl Drop for Pull {
 }
 
 /// Returns when nobody has waited for some time.
-async fn abandoned(mut callers: watch::Receiver<usize>) {
+async fn abandoned(callers: &mut watch::Receiver<usize>) {
     loop {
         if callers.wait_for(|callers| *callers == 0).await.is_err() {
             return;
@@ -139,5 +176,57 @@ async fn abandoned(mut callers: watch::Receiver<usize>) {
         if back.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use tokio::sync::watch;
+
+    use super::{Flight, ImageError, Images, Pulls, Reference, Registries};
+    use crate::{
+        image::{Bounds, Credentials, Progress},
+        snapshot::PlainCopy,
+    };
+
+    /// A pull of busybox under way that so many wait for.
+    fn under_way(folder: &std::path::Path, waiting: usize) -> (Pulls, super::Key, Flight) {
+        let root = folder.join("root");
+        let snapshots = Arc::new(PlainCopy::open(&root).unwrap());
+        let images = Images::open(&root, snapshots, Bounds::default()).unwrap();
+        let (configuration, certificates) = (folder.join("registries.conf"), folder.join("certs.d"));
+        let stall = Duration::from_secs(1);
+        let pulls = Pulls::new(images, Registries { configuration, certificates, stall });
+        let key = (Reference::parse("busybox").unwrap(), Credentials::Anonymous);
+        let (progress, outcome) = (watch::channel(Progress::default()).1, watch::channel(None).1);
+        let flight = Flight { callers: watch::channel(waiting).0, progress, outcome };
+        pulls.0.under_way().insert(key.clone(), flight.clone());
+        (pulls, key, flight)
+    }
+
+    #[tokio::test]
+    async fn a_short_name_that_leads_elsewhere_joins_no_pull() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pulls, _, flight) = under_way(folder.path(), 1);
+        let joined = pulls.pull("busybox", Credentials::Anonymous).await.unwrap();
+        assert_eq!(*flight.callers.borrow(), 2);
+        drop(joined);
+        let file = folder.path().join("registries.conf");
+        crate::store::replace(&file, b"unqualified-search-registries = ['elsewhere.example']\n").unwrap();
+        let error = pulls.pull("busybox", Credentials::Anonymous).await.unwrap_err();
+        assert!(matches!(error, ImageError::Registry { .. }), "{error:?}");
+        assert_eq!(*flight.callers.borrow(), 1);
+        pulls.pull("docker.io/library/busybox", Credentials::Anonymous).await.unwrap();
+    }
+
+    #[test]
+    fn a_pull_that_somebody_joined_at_the_last_moment_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pulls, key, flight) = under_way(folder.path(), 1);
+        assert!(!pulls.0.land(&key, &flight.callers.subscribe()) && pulls.0.under_way().contains_key(&key));
+        flight.callers.send_replace(0);
+        assert!(pulls.0.land(&key, &flight.callers.subscribe()) && pulls.0.under_way().is_empty());
     }
 }

@@ -10,7 +10,7 @@ use reqwest::{Response, StatusCode, header::CONTENT_RANGE};
 use super::{
     error::RegistryError,
     http::words,
-    limits::{HEADWAY, RATE_BYTES, RATE_WINDOW, RESUMES, TRIES, TRIES_STALLED},
+    limits::{HEADWAY, LAYER_TIME, RATE_BYTES, RATE_WINDOW, RESUMES, TRIES, TRIES_STALLED},
     session::{Session, Wish, back_off},
 };
 use crate::image::Digest;
@@ -75,7 +75,9 @@ impl BlobStream<'_> {
             let why = match piece {
                 Ok(Ok(Some(piece))) => match self.take(piece)? {
                     Some(piece) => return Ok(Some(piece)),
-                    None if self.trickles() => format!("less than {RATE_BYTES} bytes came in a minute"),
+                    None if self.trickles() => {
+                        format!("less than {} bytes came in a minute", least(self.size))
+                    }
                     None => continue,
                 },
                 Ok(Ok(None)) if self.offset == self.size => return Ok(None),
@@ -115,7 +117,7 @@ impl BlobStream<'_> {
         if self.waited < RATE_WINDOW {
             return false;
         }
-        let slow = self.came < RATE_BYTES;
+        let slow = self.came < least(self.size);
         if !slow {
             (self.waited, self.came) = (Duration::ZERO, 0);
         }
@@ -162,5 +164,26 @@ impl BlobStream<'_> {
 
     fn wish(&self) -> Wish<'_> {
         Wish { what: &self.what, path: &self.path, accept: "*/*", from: self.offset }
+    }
+}
+
+/// Bytes of a blob of this length that must come in [`RATE_WINDOW`] of waiting.
+fn least(size: u64) -> u64 {
+    (size / (LAYER_TIME.as_secs() / RATE_WINDOW.as_secs())).max(RATE_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LAYER_TIME, RATE_WINDOW, least};
+
+    #[test]
+    fn at_the_least_rate_every_layer_comes_in_time() {
+        for size in [1, 500 << 20, 1 << 30, 50 << 30] {
+            let windows = size / least(size) + 1;
+            assert!(
+                windows * RATE_WINDOW.as_secs() <= LAYER_TIME.as_secs() + 2 * RATE_WINDOW.as_secs(),
+                "{size}"
+            );
+        }
     }
 }

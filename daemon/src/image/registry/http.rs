@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -19,6 +18,7 @@ use reqwest::{
 use super::{
     configuration::{bounded, names},
     error::RegistryError,
+    inner::{Outer, is_inner},
     limits::{CONNECT, REDIRECTS},
     place::{bare, is_loopback},
 };
@@ -34,8 +34,11 @@ pub(super) struct Http {
     certificates: PathBuf,
     /// How long an answer may stand still.
     stall: Duration,
-    clients: Mutex<HashMap<(String, bool), Client>>,
+    clients: Mutex<HashMap<Key, Client>>,
 }
+
+/// What makes a client: scheme and host, whether certificates are taken unseen, and on whose word we go there.
+type Key = (String, bool, Option<String>);
 
 /// What is sent.
 #[derive(Debug, Clone)]
@@ -48,6 +51,8 @@ pub(super) struct Asked {
     pub(super) from: u64,
     /// Certificates of this host that nobody vouches for are taken, and redirects to plain HTTP followed.
     pub(super) insecure: bool,
+    /// The registry, without its port: on its word we go where this leads.
+    pub(super) registry: String,
 }
 
 /// Why there is no answer.
@@ -90,7 +95,8 @@ impl Http {
         let mut url = asked.url.clone();
         for _ in 0..=REDIRECTS {
             let first = same_origin(&url, &asked.url);
-            let client = self.client(&url, asked.insecure && first).await.map_err(NoAnswer::Final)?;
+            let client =
+                self.client(&url, asked.insecure && first, &asked.registry).await.map_err(NoAnswer::Final)?;
             let method = if asked.form.is_some() { Method::POST } else { Method::GET };
             let mut request = client.request(method, url.clone());
             request = request.header(ACCEPT, asked.accept).header(ACCEPT_ENCODING, "identity");
@@ -118,9 +124,10 @@ impl Http {
         Err(NoAnswer::Final(refused(asked, &url, "there are too many redirects")))
     }
 
-    async fn client(&self, url: &Url, insecure: bool) -> Result<Client, RegistryError> {
+    async fn client(&self, url: &Url, insecure: bool, registry: &str) -> Result<Client, RegistryError> {
         let host = host(url);
-        let key = (format!("{}://{host}", url.scheme()), insecure);
+        let sent = !bare(&host).eq_ignore_ascii_case(registry) && !is_inner(registry);
+        let key = (format!("{}://{host}", url.scheme()), insecure, sent.then(|| registry.to_owned()));
         if let Some(client) = self.clients.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(client.clone());
         }
@@ -133,6 +140,10 @@ impl Http {
             .connect_timeout(CONNECT);
         if loopback {
             builder = builder.no_proxy();
+        }
+        if sent {
+            let (host, registry) = (bare(&host).to_owned(), registry.to_owned());
+            builder = builder.dns_resolver(Outer { host, registry });
         }
         if url.scheme() == "http" {
             // The host's certificates are not even read.
@@ -199,23 +210,10 @@ fn next(asked: &Asked, at: &Url, answer: &Response) -> Result<Url, RegistryError
     }
     let name = host(&to);
     let name = bare(&name);
-    let asked_host = host(&asked.url);
-    if !is_loopback(bare(&asked_host)) && is_inner(name) {
+    if !is_inner(&asked.registry) && is_inner(name) {
         return Err(refused(asked, &to, "it is an address of this machine or of its link"));
     }
     Ok(to)
-}
-
-/// Addresses behind which other services of this host, or its cloud's, trust whoever reaches them.
-fn is_inner(name: &str) -> bool {
-    if is_loopback(name) {
-        return true;
-    }
-    match name.parse::<IpAddr>() {
-        Ok(IpAddr::V4(address)) => address.is_link_local() || address.is_unspecified(),
-        Ok(IpAddr::V6(address)) => address.is_unicast_link_local() || address.is_unspecified(),
-        Err(_) => false,
-    }
 }
 
 /// `*.crt` are authorities; `*.cert` with the `*.key` beside it is who we are. Blocking.

@@ -12,8 +12,10 @@ pub(super) const TRIES_STALLED: u32 = 3;
 
 /// A body that trickles is as bad as one that stands still (containerd#11650): over this time of waiting...
 pub(super) const RATE_WINDOW: Duration = Duration::from_secs(60);
-/// ...at least so many bytes must come: a kibibyte a second.
-pub(super) const RATE_BYTES: u64 = 60 << 10;
+/// ...at least so many bytes must come: 8 KiB a second, what a line of one megabit gives each of twelve layers.
+pub(super) const RATE_BYTES: u64 = 480 << 10;
+/// A large layer must come faster, so that none takes longer than this: its place is wanted by others.
+pub(super) const LAYER_TIME: Duration = Duration::from_hours(24);
 
 /// Requests made for one thing, the first included, while the registry is busy or breaks off.
 pub(super) const TRIES: u32 = 5;

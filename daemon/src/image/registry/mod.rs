@@ -9,10 +9,12 @@ mod configuration;
 mod credentials;
 mod error;
 mod http;
+mod inner;
 mod limits;
 mod manifest;
 mod place;
 mod reply;
+mod rests;
 mod session;
 mod token;
 
@@ -37,6 +39,19 @@ pub struct Registries {
 }
 
 impl Registries {
+    /// Refuses a name without a registry that the configuration would lead elsewhere. `written` is the name as the
+    /// caller wrote it.
+    pub(super) async fn check_short(&self, name: &Reference, written: &str) -> Result<(), RegistryError> {
+        if !place::is_short(name, written) {
+            return Ok(());
+        }
+        let (file, name, written) = (self.configuration.clone(), name.clone(), written.to_owned());
+        let checked = blocking(Pool::Disk, move || {
+            place::check_short(&configuration::Configuration::read(&file)?, &name, &written)
+        });
+        checked.await
+    }
+
     /// Opens the conversation of one pull. `written` is the name as the caller wrote it.
     pub(super) async fn session(
         &self,

@@ -51,7 +51,25 @@ pub(super) fn bare(host: &str) -> &str {
 /// Whether a host's name means this machine.
 pub(super) fn is_loopback(name: &str) -> bool {
     let named = name == "localhost" || name.ends_with(".localhost");
-    named || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    named || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// Whether a name was written without its registry.
+pub(super) fn is_short(name: &Reference, written: &str) -> bool {
+    let asked = name.repository.split('/').next().unwrap_or_default();
+    !written.starts_with(asked) && !written.starts_with("index.docker.io/")
+}
+
+/// Refuses a name without a registry that the configuration would lead elsewhere.
+pub(super) fn check_short(
+    configuration: &Configuration,
+    name: &Reference,
+    written: &str,
+) -> Result<(), RegistryError> {
+    if !is_short(name, written) {
+        return Ok(());
+    }
+    configuration.check_short(written.split(['@', ':']).next().unwrap_or(written))
 }
 
 /// Every place that may have this image, in the order of asking. `written` is the name as the caller wrote it.
@@ -61,10 +79,7 @@ pub(super) fn places(
     written: &str,
 ) -> Result<Vec<Place>, RegistryError> {
     let asked = name.repository.split('/').next().unwrap_or_default();
-    if !written.starts_with(asked) && !written.starts_with("index.docker.io/") {
-        let short = written.split(['@', ':']).next().unwrap_or(written);
-        configuration.check_short(short)?;
-    }
+    check_short(configuration, name, written)?;
     let Some(rule) = configuration.rule(&name.repository) else {
         return Ok(vec![Place::of(&name.repository, false, asked)]);
     };

@@ -19,8 +19,9 @@ use super::{
     error::RegistryError,
     http::{Asked, Http, NoAnswer, host, same_origin},
     limits::{BACK_OFF, RETRY_AFTER_MAX, TOKENS, TRIES, TRIES_REFUSED, TRIES_STALLED},
-    place::Place,
+    place::{Place, bare},
     reply::said,
+    rests::Rests,
     token::{NoProof, proof},
 };
 use crate::clock;
@@ -35,6 +36,7 @@ pub(in crate::image) struct Session {
     proofs: Mutex<HashMap<usize, HeaderValue>>,
     /// Which insecure places speak plain HTTP.
     plain: Mutex<HashMap<usize, bool>>,
+    rests: Rests,
 }
 
 /// What is wanted of a place.
@@ -57,7 +59,8 @@ enum Try {
 
 impl Session {
     pub(super) fn new(http: Http, places: Vec<Place>, credentials: Credentials) -> Self {
-        Self { http, places, credentials, proofs: Mutex::default(), plain: Mutex::default() }
+        let (proofs, plain, rests) = Default::default();
+        Self { http, places, credentials, proofs, plain, rests }
     }
 
     /// How long an answer may stand still.
@@ -75,13 +78,21 @@ impl Session {
         &self.places[at].host
     }
 
+    /// Returns when a place does not want to be left alone: whoever is about to begin waits here, not in a turn that
+    /// others need.
+    pub(in crate::image) async fn ready(&self, at: usize) {
+        self.rests.over(at).await;
+    }
+
     /// Asks, proves who we are where that is wanted, asks again while the registry is busy.
     pub(super) async fn get(&self, at: usize, wish: Wish<'_>) -> Result<Response, RegistryError> {
         let place = &self.places[at];
         let scheme = self.scheme(at).await;
         let address = format!("{scheme}://{}/v2/{}/{}", place.host, place.path, wish.path);
         let url = Url::parse(&address).map_err(|_| self.answer(at, wish, "it has no good address"))?;
-        let asked = Asked { url, form: None, accept: wish.accept, from: wish.from, insecure: place.insecure };
+        let registry = bare(&place.host).to_owned();
+        let (accept, from, insecure) = (wish.accept, wish.from, place.insecure);
+        let asked = Asked { url, form: None, accept, from, insecure, registry };
         let (mut failures, mut tokens) = (0, 0);
         loop {
             let (why, after, tries) = match self.once(at, wish, &asked, &mut tokens).await? {
@@ -93,6 +104,9 @@ impl Session {
                 return Err(RegistryError::Unavailable { host: place.host.clone(), why });
             }
             tracing::debug!(host = place.host, what = wish.what, why, "a registry is asked again");
+            if let Some(after) = after {
+                self.rests.begin(at, after);
+            }
             tokio::time::sleep(after.unwrap_or_else(|| back_off(failures))).await;
         }
     }
@@ -199,7 +213,9 @@ impl Session {
                 let url = Url::parse(&format!("https://{}/v2/", place.host));
                 let plain = match url {
                     Ok(url) => {
-                        let asked = Asked { url, form: None, accept: "*/*", from: 0, insecure: true };
+                        let registry = bare(&place.host).to_owned();
+                        let asked =
+                            Asked { url, form: None, accept: "*/*", from: 0, insecure: true, registry };
                         matches!(self.http.send(&asked, None).await, Err(NoAnswer::Connect(_)))
                     }
                     Err(_) => false,

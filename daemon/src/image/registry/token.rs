@@ -11,6 +11,7 @@ use super::{
     challenge::Challenge,
     credentials::Credentials,
     http::{Asked, Http, NoAnswer, host},
+    inner::is_inner,
     limits::TOKEN_MAX,
     place::{Place, bare, is_loopback},
     reply::{bounded_body, said},
@@ -77,6 +78,9 @@ fn token_request(place: &Place, realm: &str, credentials: &Credentials) -> Resul
     let url = Url::parse(realm).map_err(|_| denied("its token server has no good address".to_owned()))?;
     let there = host(&url);
     let local = place.is_loopback() && is_loopback(bare(&there));
+    if !is_inner(bare(&place.host)) && is_inner(bare(&there)) {
+        return Err(denied(format!("its token server {there} is an address of this machine or of its link")));
+    }
     match url.scheme() {
         "https" => {}
         "http" if local || place.insecure && there == place.host => {}
@@ -96,6 +100,7 @@ fn token_request(place: &Place, realm: &str, credentials: &Credentials) -> Resul
         accept: "application/json",
         from: 0,
         insecure: place.insecure && there == place.host,
+        registry: bare(&place.host).to_owned(),
     })
 }
 
@@ -156,7 +161,20 @@ async fn token(http: &Http, asked: &Asked, proof: Option<&HeaderValue>) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use super::same_site;
+    use super::{Credentials, Place, same_site, token_request};
+
+    #[test]
+    fn no_token_is_asked_of_this_machine_on_the_word_of_another() {
+        let may = |host: &str, realm: &str| {
+            let place = Place { host: host.to_owned(), path: "x".to_owned(), insecure: false, own: true };
+            token_request(&place, realm, &Credentials::Anonymous).is_ok()
+        };
+        for inner in ["127.0.0.1:2379", "[::ffff:127.0.0.1]", "169.254.169.254", "localhost", "2130706433"] {
+            assert!(!may("registry.example:5000", &format!("https://{inner}/token")), "{inner}");
+            assert!(may("127.0.0.1:5000", &format!("https://{inner}/token")), "{inner}");
+        }
+        assert!(may("registry.example", "https://auth.example/token"));
+    }
 
     #[test]
     fn sites_are_domains() {
