@@ -3,13 +3,14 @@
 //! Never: a pod that is not removed.
 
 use cri_api::v1;
-use tests::daemon::Daemon;
+use tests::daemon::{Daemon, Options};
 
 use crate::{
     latency::{Times, cycle, timed},
     limits::{FEW, LISTS, MANY, PODS},
     median::Values,
     output::{Table, note},
+    steps,
 };
 
 /// One count of pods that are there.
@@ -17,10 +18,12 @@ use crate::{
 struct Level {
     cycles: Times,
     list: Values,
+    steps: Vec<(String, Values)>,
 }
 
 pub(crate) fn measure(table: &mut Table) {
-    let Some(daemon) = Daemon::start() else { return };
+    let set = vec!["log_level=debug".to_owned()];
+    let Some(daemon) = Daemon::start_with(Options { set, ..Options::default() }) else { return };
     let (few, many) = (level(&daemon, 0, FEW), level(&daemon, FEW, MANY));
     let mut row = |what: &str, get: &dyn Fn(&Level) -> &Values| {
         table.row(&format!("{what} at {MANY} pods, ms"), get(&many), Some((&format!("at {FEW}"), get(&few))));
@@ -28,6 +31,11 @@ pub(crate) fn measure(table: &mut Table) {
     row("RunPodSandbox + CreateContainer + StartContainer, built-in bridge,", &|level| &level.cycles.sum);
     row("StopPodSandbox", &|level| &level.cycles.stop);
     row("ListContainers and ListPodSandbox", &|level| &level.list);
+    let none = Values::default();
+    for (name, values) in &many.steps {
+        let before = few.steps.iter().find(|(known, _)| known == name).map_or(&none, |(_, values)| values);
+        table.row(&format!("step {name} at {MANY} pods, ms"), values, Some((&format!("at {FEW}"), before)));
+    }
 }
 
 /// Fills up to `upto` pods with a container each, then measures beside them.
@@ -38,6 +46,7 @@ fn level(daemon: &Daemon, from: usize, upto: usize) -> Level {
         daemon.run(&pod, "c", &["sleep", "6000"]);
     }
     let mut level = Level::default();
+    let seen = daemon.log().len();
     for nr in 0..PODS {
         cycle(daemon.client(), &daemon.path("logs"), nr, false, &mut level.cycles);
     }
@@ -47,5 +56,6 @@ fn level(daemon: &Daemon, from: usize, upto: usize) -> Level {
             daemon.client().list_pod_sandbox(v1::ListPodSandboxRequest::default())
         });
     }
+    level.steps = steps::of(daemon.log().get(seen..).unwrap_or_default());
     level
 }

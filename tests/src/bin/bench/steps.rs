@@ -20,18 +20,7 @@ pub(crate) fn measure(table: &mut Table) {
     for nr in 0..PODS {
         cycle(daemon.client(), &daemon.path("logs"), nr, false, &mut times);
     }
-    let mut steps: Vec<(String, Values)> = Vec::new();
-    for line in daemon.log().get(seen..).unwrap_or_default().lines() {
-        let Some((name, millis)) = ended(line) else { continue };
-        match steps.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, values)) => values.add(millis),
-            None => {
-                let mut values = Values::default();
-                values.add(millis);
-                steps.push((name, values));
-            }
-        }
-    }
+    let steps = of(daemon.log().get(seen..).unwrap_or_default());
     for (call, values) in [
         ("RunPodSandbox", &times.run),
         ("CreateContainer", &times.create),
@@ -44,6 +33,21 @@ pub(crate) fn measure(table: &mut Table) {
     for (name, values) in &steps {
         table.row(&format!("step {name}, ms"), values, None);
     }
+}
+
+/// The steps whose ends a log tells, in the order in which they came first.
+pub(crate) fn of(log: &str) -> Vec<(String, Values)> {
+    let mut steps: Vec<(String, Values)> = Vec::new();
+    for (name, millis) in log.lines().filter_map(ended) {
+        if let Some((_, values)) = steps.iter_mut().find(|(known, _)| *known == name) {
+            values.add(millis);
+            continue;
+        }
+        let mut values = Values::default();
+        values.add(millis);
+        steps.push((name, values));
+    }
+    steps
 }
 
 /// The step of a line that tells a step's end, and how long it took in milliseconds.
