@@ -6,29 +6,15 @@ use std::fs;
 
 use serde_json::json;
 use tests::{
-    crictl::Crictl,
-    daemon::Daemon,
-    eventually::eventually,
-    host,
-    image_file::{self, BUSYBOX},
-    limits::SOON,
+    crictl::Crictl, daemon::Daemon, eventually::eventually, image_file::BUSYBOX, limits::SOON, workload,
 };
 
 /// A daemon with the busybox image, and crictl.
 fn start() -> Option<(Daemon, Crictl)> {
     let daemon = Daemon::start()?;
     let crictl = Crictl::new(&daemon)?;
-    let file = daemon.path("busybox.tar");
-    match image_file::write_busybox(&file) {
-        Some(written) => written.unwrap(),
-        None => {
-            host::skip("busybox", "no static busybox here");
-            return None;
-        }
-    }
     // After the baseline: each test removes the image, and nothing of it may stay.
-    daemon.import(&file);
-    Some((daemon, crictl))
+    workload::load(&daemon, BUSYBOX, &[], &json!({})).then_some((daemon, crictl))
 }
 
 fn pod_file(daemon: &Daemon) -> String {

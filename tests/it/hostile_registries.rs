@@ -21,6 +21,7 @@ use tests::{
     daemon::{Daemon, Options},
     eventually::{eventually, within},
     host,
+    layer::Layer,
     layout::{Layout, Packing, packed},
     limits::SOON,
     registry::digest,
@@ -53,12 +54,9 @@ fn noise(bytes: usize, seed: u64) -> Vec<u8> {
 }
 
 fn layer(name: &str, content: &[u8]) -> Vec<u8> {
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_mode(0o644);
-    header.set_size(content.len() as u64);
-    tar.append_data(&mut header, name, content).unwrap();
-    tar.into_inner().unwrap()
+    let mut layer = Layer::default();
+    layer.file(name, 0o644, content).unwrap();
+    layer.finish().unwrap()
 }
 
 /// A layout with one image of two layers; the digest of the upper one's blob.

@@ -11,27 +11,18 @@ use tests::{
     ask,
     daemon::Daemon,
     host,
-    image_file::{self, BUSYBOX, DEMO},
+    image_file::{BUSYBOX, DEMO},
     kubelet::Kubelet,
     layer::Layer,
     layout::{Layout, Packing},
     limits::KUBELET,
     registry::{self, Registry},
+    workload,
 };
 
 /// A node: a daemon with busybox, in a network with an address and a way out, as the kubelet wants one.
 fn node() -> Option<(Daemon, Kubelet)> {
-    let mut daemon = Daemon::start()?;
-    let file = daemon.path("busybox.tar");
-    match image_file::write_busybox(&file) {
-        Some(written) => written.unwrap(),
-        None => {
-            host::skip("busybox", "no static busybox here");
-            return None;
-        }
-    }
-    daemon.import(&file);
-    daemon.settle();
+    let daemon = workload::start()?;
     let network = daemon.network();
     for words in [
         "ip link add node0 type veth peer name outside",

@@ -13,6 +13,7 @@ use tests::{
     daemon::{self, Daemon},
     eventually::eventually,
     host,
+    layer::Layer,
     layout::{Layout, Packing},
     limits::SOON,
     memory::Memory,
@@ -22,14 +23,9 @@ use tonic::Code;
 
 /// A layer of some files.
 fn layer(files: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut tar = tar::Builder::new(Vec::new());
-    for (name, content) in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(0o644);
-        header.set_size(content.len() as u64);
-        tar.append_data(&mut header, name, *content).unwrap();
-    }
-    tar.into_inner().unwrap()
+    let mut layer = Layer::default();
+    files.iter().for_each(|(name, content)| layer.file(name, 0o644, content).unwrap());
+    layer.finish().unwrap()
 }
 
 /// The demo program in three layers, each packed in another way; and the program still runs.
@@ -39,14 +35,10 @@ fn demo_layout(daemon: &Daemon, name: &str) -> Layout {
 
 fn demo_packed(daemon: &Daemon, name: &str, packing: [Packing; 3]) -> Layout {
     let layout = Layout::new(&daemon.path(name)).unwrap();
-    let mut tar = tar::Builder::new(Vec::new());
-    let program = fs::read(host::demo()).unwrap();
-    let mut header = tar::Header::new_gnu();
-    header.set_mode(0o755);
-    header.set_size(program.len() as u64);
-    tar.append_data(&mut header, "demo", program.as_slice()).unwrap();
+    let mut program = Layer::default();
+    program.file("demo", 0o755, &fs::read(host::demo()).unwrap()).unwrap();
     let (bottom, middle, top) =
-        (tar.into_inner().unwrap(), layer(&[("etc/name", name.as_bytes())]), layer(&[("etc/top", b"x")]));
+        (program.finish().unwrap(), layer(&[("etc/name", name.as_bytes())]), layer(&[("etc/top", b"x")]));
     let layers = [(bottom.as_slice(), packing[0]), (&middle, packing[1]), (&top, packing[2])];
     let config = json!({ "Entrypoint": ["/demo"], "Cmd": ["hello"], "Env": ["PATH=/"], "User": "1000:5" });
     let image = layout.image(&layers, &config).unwrap();

@@ -7,6 +7,8 @@ use std::{fs, io, path::Path};
 
 use sha2::{Digest, Sha256};
 
+use crate::layer::Layer;
+
 /// Name of the image that holds the demo program.
 pub const DEMO: &str = "taffrail.test/demo:1";
 /// Name of the image made from Debian's busybox-static.
@@ -23,29 +25,6 @@ fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
-    let mut header = tar::Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_size(size);
-    header.set_mode(mode);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header
-}
-
-fn add(tar: &mut tar::Builder<Vec<u8>>, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
-    tar.append_data(&mut header(tar::EntryType::Regular, mode, content.len() as u64), path, content)
-}
-
-fn add_folder(tar: &mut tar::Builder<Vec<u8>>, path: &str, mode: u32) -> io::Result<()> {
-    tar.append_data(&mut header(tar::EntryType::Directory, mode, 0), path, io::empty())
-}
-
-fn add_link(tar: &mut tar::Builder<Vec<u8>>, path: &str, target: &str) -> io::Result<()> {
-    tar.append_link(&mut header(tar::EntryType::Link, 0o755, 0), path, target)
-}
-
 /// Writes an image of one layer. `config` is the OCI configuration's `config` object.
 pub fn write(file: &Path, name: &str, layer: &[u8], config: &serde_json::Value) -> io::Result<()> {
     let config = serde_json::json!({
@@ -58,11 +37,11 @@ pub fn write(file: &Path, name: &str, layer: &[u8], config: &serde_json::Value) 
     let config_name = format!("{}.json", hex(config.as_bytes()));
     let manifest =
         serde_json::json!([{ "Config": config_name, "RepoTags": [name], "Layers": ["layer.tar"] }]);
-    let mut tar = tar::Builder::new(Vec::new());
-    add(&mut tar, &config_name, 0o644, config.as_bytes())?;
-    add(&mut tar, "layer.tar", 0o644, layer)?;
-    add(&mut tar, "manifest.json", 0o644, manifest.to_string().as_bytes())?;
-    put(file, &tar.into_inner()?)
+    let mut tar = Layer::default();
+    tar.file(&config_name, 0o644, config.as_bytes())?;
+    tar.file("layer.tar", 0o644, layer)?;
+    tar.file("manifest.json", 0o644, manifest.to_string().as_bytes())?;
+    put(file, &tar.finish()?)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's own file; nobody reads half of it")]
@@ -82,10 +61,10 @@ pub fn write_program(file: &Path, name: &str, entrypoint: &[&str]) -> io::Result
 }
 
 fn demo_layer() -> io::Result<Vec<u8>> {
-    let mut layer = tar::Builder::new(Vec::new());
-    add(&mut layer, "demo", 0o755, &fs::read(crate::host::demo())?)?;
-    add_folder(&mut layer, "tmp", 0o1777)?;
-    layer.into_inner()
+    let mut layer = Layer::default();
+    layer.file("demo", 0o755, &fs::read(crate::host::demo())?)?;
+    layer.folder("tmp", 0o1777)?;
+    layer.finish()
 }
 
 /// Something more in an image of busybox, or in the place of what it has there.
@@ -114,17 +93,13 @@ impl Extra<'_> {
         }
     }
 
-    fn add(&self, tar: &mut tar::Builder<Vec<u8>>) -> io::Result<()> {
+    fn add(&self, layer: &mut Layer) -> io::Result<()> {
         match *self {
-            Self::File(path, content) => add(tar, path, 0o644, content),
-            Self::Setuid(path, content) => add(tar, path, 0o4755, content),
-            Self::Link(path, text) => {
-                tar.append_link(&mut header(tar::EntryType::Symlink, 0o777, 0), path, text)
-            }
-            Self::Pipe(path) => {
-                tar.append_data(&mut header(tar::EntryType::Fifo, 0o644, 0), path, io::empty())
-            }
-            Self::Folder(path, mode) => add_folder(tar, path, mode),
+            Self::File(path, content) => layer.file(path, 0o644, content),
+            Self::Setuid(path, content) => layer.file(path, 0o4755, content),
+            Self::Link(path, text) => layer.symlink(path, text),
+            Self::Pipe(path) => layer.pipe(path),
+            Self::Folder(path, mode) => layer.folder(path, mode),
         }
     }
 }
@@ -143,16 +118,16 @@ pub fn write_busybox_with(
 ) -> Option<io::Result<()>> {
     let busybox = crate::host::find("busybox")?;
     let made = || {
-        let mut layer = tar::Builder::new(Vec::new());
+        let mut layer = Layer::default();
         for folder in ["bin", "etc", "tmp"] {
-            add_folder(&mut layer, folder, if folder == "tmp" { 0o1777 } else { 0o755 })?;
+            layer.folder(folder, if folder == "tmp" { 0o1777 } else { 0o755 })?;
         }
-        add(&mut layer, "bin/busybox", 0o755, &fs::read(&busybox)?)?;
+        layer.file("bin/busybox", 0o755, &fs::read(&busybox)?)?;
         for applet in APPLETS {
-            add_link(&mut layer, &format!("bin/{applet}"), "bin/busybox")?;
+            layer.link(&format!("bin/{applet}"), "bin/busybox")?;
         }
         if !extra.iter().any(|extra| extra.path() == "etc/passwd") {
-            add(&mut layer, "etc/passwd", 0o644, b"root:x:0:0:root:/:/bin/sh\n")?;
+            layer.file("etc/passwd", 0o644, b"root:x:0:0:root:/:/bin/sh\n")?;
         }
         for extra in extra {
             extra.add(&mut layer)?;
@@ -161,7 +136,7 @@ pub fn write_busybox_with(
         for (key, value) in config.as_object().into_iter().flatten() {
             all[key] = value.clone();
         }
-        write(file, name, &layer.into_inner()?, &all)
+        write(file, name, &layer.finish()?, &all)
     };
     Some(made())
 }

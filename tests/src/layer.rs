@@ -1,4 +1,4 @@
-//! Makes the tar of one layer, entry by entry.
+//! Makes a tar, such as that of one layer, entry by entry: owned by root, and the same bytes on every run.
 //!
 //! Owns: the tar's form. Never: reads what it was not given.
 
@@ -55,6 +55,22 @@ impl Layer {
     /// The name does not fit.
     pub fn link(&mut self, path: &str, target: &str) -> io::Result<()> {
         self.0.append_link(&mut header(EntryType::Link, 0o755, 0), path, target)
+    }
+
+    /// A symbolic link with this text.
+    ///
+    /// # Errors
+    /// The name does not fit.
+    pub fn symlink(&mut self, path: &str, text: &str) -> io::Result<()> {
+        self.0.append_link(&mut header(EntryType::Symlink, 0o777, 0), path, text)
+    }
+
+    /// A named pipe.
+    ///
+    /// # Errors
+    /// The name does not fit.
+    pub fn pipe(&mut self, path: &str) -> io::Result<()> {
+        self.0.append_data(&mut header(EntryType::Fifo, 0o644, 0), path, io::empty())
     }
 
     /// The tar.

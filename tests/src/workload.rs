@@ -28,8 +28,18 @@ pub fn start() -> Option<Daemon> {
     import(&mut daemon, BUSYBOX, &[], &serde_json::json!({})).then_some(daemon)
 }
 
-/// Imports an image of busybox with more in it; `false`: the host has none, the test is skipped.
+/// Imports an image of busybox with more in it, and lets it stay to the end; `false`: the host has none, the test is
+/// skipped.
 pub fn import(daemon: &mut Daemon, name: &str, extra: &[Extra<'_>], config: &serde_json::Value) -> bool {
+    let imported = load(daemon, name, extra, config);
+    if imported {
+        daemon.settle();
+    }
+    imported
+}
+
+/// The same for a test that removes the image itself.
+pub fn load(daemon: &Daemon, name: &str, extra: &[Extra<'_>], config: &serde_json::Value) -> bool {
     let file = daemon.path("busybox.tar");
     match write_busybox_with(&file, name, extra, config) {
         Some(written) => written.expect("the image can be written"),
@@ -39,8 +49,6 @@ pub fn import(daemon: &mut Daemon, name: &str, extra: &[Extra<'_>], config: &ser
         }
     }
     daemon.import(&file);
-    // The image stays to the end.
-    daemon.settle();
     true
 }
 
