@@ -3,7 +3,6 @@
 //! Never: the host's CNI folders or its network.
 
 use std::{
-    collections::BTreeSet,
     fs,
     net::{IpAddr, SocketAddr},
     os::unix::fs::PermissionsExt,
@@ -24,15 +23,15 @@ use tests::{
 use crate::network::{addresses, page_soon, run, with_ports};
 
 /// A folder of configurations, one of plugins, and what the scripted plugin was asked.
-struct Folder(TempDir);
+pub(crate) struct Folder(TempDir);
 
 #[expect(clippy::disallowed_methods, reason = "a test's own file; nobody reads half of it")]
-fn put(path: &Path, text: &str) {
+pub(crate) fn put(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
 }
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("tt-cni.").tempdir_in("/tmp").unwrap();
         for name in ["conf", "bin", "told"] {
             fs::create_dir(folder.path().join(name)).unwrap();
@@ -40,11 +39,11 @@ impl Folder {
         Self(folder)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn options(&self) -> Options {
+    pub(crate) fn options(&self) -> Options {
         let set = [
             format!("cni.conf_dir={}", self.path("conf").display()),
             format!("cni.bin_dirs={}:/usr/lib/cni:/opt/cni/bin", self.path("bin").display()),
@@ -53,12 +52,12 @@ impl Folder {
         Options { set: set.into(), ..Options::default() }
     }
 
-    fn configure(&self, file: &str, network: &Value) {
+    pub(crate) fn configure(&self, file: &str, network: &Value) {
         put(&self.path("conf").join(file), &network.to_string());
     }
 
     /// A plugin that notes what it is asked, and gives an address unless `told/COMMAND` is a script.
-    fn script(&self, name: &str) {
+    pub(crate) fn script(&self, name: &str) {
         let text = r#"#!/bin/sh
 told=TOLD
 cat > $told/@ME@.$CNI_COMMAND.input
@@ -73,7 +72,7 @@ env > $told/environment
     }
 
     /// From now on the plugin runs this first; `None`: it behaves.
-    fn tell(&self, command: &str, script: Option<&str>) {
+    pub(crate) fn tell(&self, command: &str, script: Option<&str>) {
         let path = self.path("told").join(command);
         match script {
             Some(script) => put(&path, script),
@@ -81,31 +80,31 @@ env > $told/environment
         }
     }
 
-    fn journal(&self) -> Vec<String> {
+    pub(crate) fn journal(&self) -> Vec<String> {
         let text = fs::read_to_string(self.path("told/journal")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 
     /// How often a plugin was asked this for a pod.
-    fn asked(&self, plugin: &str, command: &str, id: &str) -> usize {
+    pub(crate) fn asked(&self, plugin: &str, command: &str, id: &str) -> usize {
         let begin = format!("{plugin} {command} {id}");
         self.journal().iter().filter(|line| line.starts_with(&begin)).count()
     }
 
-    fn input(&self, plugin: &str, command: &str) -> Value {
+    pub(crate) fn input(&self, plugin: &str, command: &str) -> Value {
         let text = fs::read_to_string(self.path("told").join(format!("{plugin}.{command}.input"))).unwrap();
         serde_json::from_str(&text).unwrap()
     }
 
     /// A daemon whose network is one scripted plugin.
-    fn scripted(&self) -> Option<Daemon> {
+    pub(crate) fn scripted(&self) -> Option<Daemon> {
         self.script("scripted");
         self.configure("10-scripted.conflist", &scripted("scripted"));
         Daemon::start_with(self.options())
     }
 }
 
-fn scripted(name: &str) -> Value {
+pub(crate) fn scripted(name: &str) -> Value {
     json!({ "cniVersion": "1.0.0", "name": name, "plugins": [{ "type": "scripted" }] })
 }
 
@@ -140,7 +139,7 @@ fn refused(daemon: &Daemon, name: &str) -> String {
     daemon.client().run_pod_sandbox(ask::run(&config)).expect_err("it is refused").message().to_owned()
 }
 
-fn stop(daemon: &Daemon, pod: &Pod) -> Result<(), String> {
+pub(crate) fn stop(daemon: &Daemon, pod: &Pod) -> Result<(), String> {
     let answer = daemon.client().stop_pod_sandbox(ask::stop_pod(&pod.id));
     answer.map(drop).map_err(|status| status.message().to_owned())
 }
@@ -432,101 +431,6 @@ fn the_newest_version_is_asked_for_its_status_and_told_who_is_there() {
     put(&facts, &good);
     daemon.restart();
     eventually(SOON, "the garbage collection", || told.exists().then_some(()));
-}
-
-#[test]
-fn a_daemon_that_dies_while_a_plugin_works_undoes_it() {
-    let folder = Folder::new();
-    let Some(mut daemon) = folder.scripted() else { return };
-    // The plugin has made something, and the daemon dies before it hears of it.
-    let late = r#"echo $$ > $told/pid
-tries=0
-while [ ! -e $told/go ] && [ $tries -lt 300 ]; do sleep 0.1; tries=$((tries + 1)); done
-echo "scripted LATE" >> $told/journal"#;
-    folder.tell("ADD", Some(late));
-    let config = ask::pod("p", &daemon.path("logs"));
-    let client = daemon.client().clone();
-    let asked = std::thread::spawn(move || client.run_pod_sandbox(ask::run(&config)).is_err());
-    let adds = || folder.journal().iter().filter(|line| line.contains(" ADD ")).count();
-    // Written in one go, before it waits.
-    let pid = || fs::read_to_string(folder.path("told/pid")).ok().filter(|pid| pid.ends_with('\n'));
-    let pid = eventually(SOON, "the ADD", || (adds() == 2).then(pid)?);
-    daemon.kill9();
-    assert!(asked.join().unwrap());
-    folder.tell("ADD", None);
-    daemon.launch();
-    let journal = folder.journal();
-    let id = journal
-        .iter()
-        .rev()
-        .find(|line| line.contains(" ADD "))
-        .and_then(|line| line.split(' ').nth(2))
-        .unwrap();
-    eventually(SOON, "its DEL", || (folder.asked("scripted", "DEL", id) >= 1).then_some(()));
-    // It works no more: it went with the daemon that called it. Nobody may have reaped it yet.
-    put(&folder.path("told/go"), "");
-    let command_line = format!("/proc/{}/cmdline", pid.trim());
-    eventually(SOON, "the plugin's end", || {
-        fs::read(&command_line).unwrap_or_default().is_empty().then_some(())
-    });
-    assert!(!folder.journal().iter().any(|line| line.contains("LATE")), "{:?}", folder.journal());
-}
-
-#[test]
-fn a_daemon_that_dies_around_a_plugin_leaves_nothing() {
-    let program = host::tools().join("taffrail-failpoints");
-    if !program.is_file() {
-        return host::skip("failpoints", "no program with failpoints: .ci/test builds it");
-    }
-    let folder = Folder::new();
-    folder.script("scripted");
-    folder.configure("10-scripted.conflist", &scripted("scripted"));
-    let options = Options { program: Some(program), ..folder.options() };
-    let Some(mut daemon) = Daemon::start_with(options) else { return };
-    for (nr, step) in
-        ["network.plan", "network.attach", "network.record", "network.detach", "network.detached"]
-            .iter()
-            .enumerate()
-    {
-        daemon.kill9();
-        daemon.set_environment(vec![("TAFFRAIL_FAILPOINT".to_owned(), (*step).to_owned())]);
-        daemon.launch();
-        let config = ask::pod(&format!("p{nr}"), &daemon.path("logs"));
-        if let Ok(answer) = daemon.client().run_pod_sandbox(ask::run(&config)) {
-            let stopped = daemon.client().stop_pod_sandbox(ask::stop_pod(&answer.pod_sandbox_id));
-            assert!(stopped.is_err(), "{step}: it dies there");
-        }
-        daemon.forget();
-        daemon.set_environment(Vec::new());
-        daemon.launch();
-        // As a kubelet does: what is half-made is gone, what is stopped is removed, and the same pod is asked for again.
-        daemon.remove_pods();
-        daemon.client().run_pod_sandbox(ask::run(&config)).unwrap_or_else(|e| panic!("after {step}: {e}"));
-        daemon.remove_pods();
-        daemon.check_leaks();
-    }
-    // Whoever was added was deleted.
-    let journal = folder.journal();
-    let ids = |command: &str| -> BTreeSet<String> {
-        let lines = journal.iter().filter(|line| line.contains(&format!(" {command} ")));
-        lines.filter_map(|line| line.split(' ').nth(2).map(str::to_owned)).collect()
-    };
-    assert!(ids("ADD").is_subset(&ids("DEL")), "{journal:?}");
-}
-
-#[test]
-fn a_pod_whose_namespace_is_gone_is_stopped_with_its_plugins() {
-    let folder = Folder::new();
-    let Some(daemon) = folder.scripted() else { return };
-    let pod = daemon.run_pod("p");
-    let pin = daemon.path("netns").join(format!("{}-{}", daemon.instance(), pod.id));
-    nix::mount::umount2(&pin, nix::mount::MntFlags::MNT_DETACH).unwrap();
-    fs::remove_file(&pin).unwrap();
-    put(&pin, "no namespace");
-    stop(&daemon, &pod).unwrap();
-    let journal = folder.journal();
-    let line = journal.iter().find(|line| line.starts_with(&format!("scripted DEL {}", pod.id))).unwrap();
-    assert!(line.contains("netns= "), "nothing is done to what is no namespace: {line}");
 }
 
 #[test]

@@ -8,6 +8,8 @@ mod bad_input;
 #[cfg(test)]
 mod cni;
 #[cfg(test)]
+mod cni_crash;
+#[cfg(test)]
 mod command_line;
 #[cfg(test)]
 mod crictl;
@@ -48,6 +50,8 @@ mod parenthood;
 mod pids;
 #[cfg(test)]
 mod pull;
+#[cfg(test)]
+mod registry_credentials;
 #[cfg(test)]
 mod security;
 #[cfg(test)]
