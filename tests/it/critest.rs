@@ -6,11 +6,9 @@
 use std::{collections::BTreeMap, fs};
 
 use tests::{
-    conformance::{Parts, registries_conf},
+    conformance::{Node, Parts},
     critest::{self, Outcome},
-    daemon::{Daemon, Options},
     host,
-    registry::{self, Registry},
 };
 
 /// Specs that do not pass, each with its reason.
@@ -30,15 +28,8 @@ fn listed() -> BTreeMap<String, String> {
 #[test]
 fn the_conformance_suite_passes_but_for_what_is_listed() {
     let Some(parts) = Parts::find() else { return };
-    let folder = tempfile::tempdir_in("/tmp").unwrap();
-    let conf = folder.path().join("registries.conf");
-    write(&conf, "");
-    let options = Options { set: vec![format!("registries_conf={}", conf.display())], ..Options::default() };
-    let Some(mut daemon) = Daemon::start_with(options) else { return };
-    let Some(registry) = Registry::start(daemon.network(), &registry::Options::default()) else { return };
-    parts.push(&registry, folder.path()).unwrap();
-    write(&conf, &registries_conf(&registry));
-    daemon.restart();
+    let Some(node) = Node::start(&parts) else { return };
+    let daemon = &node.daemon;
     let Some(run) = critest::run(daemon.network(), &daemon.socket()) else { return };
     host::figure(&format!(
         "critest: {} specs, {} passed, {} skipped, in {:.0} s",
@@ -60,16 +51,5 @@ fn the_conformance_suite_passes_but_for_what_is_listed() {
     let unknown = known.keys().filter(|name| !run.specs.contains_key(*name));
     wrong.extend(unknown.map(|name| format!("{LIST} names no spec: {name}")));
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), daemon.log_tail());
-    // What the suite pulled and left is its own.
-    for image in daemon.client().list_images(cri_api::v1::ListImagesRequest::default()).unwrap().images {
-        if !image.repo_tags.iter().any(|tag| tag.contains("taffrail.test")) {
-            let spec = tests::ask::image(&image.id);
-            daemon.client().remove_image(cri_api::v1::RemoveImageRequest { image: spec }).unwrap();
-        }
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test's own file; nobody reads half of it")]
-fn write(path: &std::path::Path, text: &str) {
-    fs::write(path, text).unwrap();
+    node.remove_images();
 }

@@ -5,13 +5,17 @@
 
 use std::{fs, io, path::Path, process::Command};
 
+use cri_api::v1;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::{
-    host,
+    ask,
+    daemon::{Daemon, Options},
+    host, image_file,
     layer::Layer,
     layout::{Layout, Packing},
-    registry::Registry,
+    registry::{self, Registry},
 };
 
 /// The registries whose names critest uses.
@@ -133,8 +137,51 @@ impl Parts {
     }
 }
 
+/// A daemon that takes a registry with all of the images for those of [`HOSTS`].
+#[derive(Debug)]
+pub struct Node {
+    // Ends before the daemon whose network it is in.
+    _registry: Registry,
+    /// The daemon.
+    pub daemon: Daemon,
+    _folder: TempDir,
+}
+
+impl Node {
+    /// Starts both. `None`: this host cannot; the test is skipped.
+    pub fn start(parts: &Parts) -> Option<Self> {
+        let folder = tempfile::tempdir_in("/tmp").expect("/tmp can be written");
+        let conf = folder.path().join("registries.conf");
+        put(&conf, "");
+        let set = vec![format!("registries_conf={}", conf.display())];
+        let daemon = Daemon::start_with(Options { set, ..Options::default() })?;
+        let registry = Registry::start(daemon.network(), &registry::Options::default())?;
+        parts.push(&registry, folder.path()).expect("the images can be made");
+        // Read at each pull.
+        put(&conf, &registries_conf(&registry));
+        Some(Self { _registry: registry, daemon, _folder: folder })
+    }
+
+    /// Removes what the suite pulled and left; the daemon's own image stays.
+    pub fn remove_images(&self) {
+        let client = self.daemon.client();
+        let list = client.list_images(v1::ListImagesRequest::default()).expect("the images can be listed");
+        for image in list.images {
+            if !image.repo_tags.iter().any(|tag| tag == image_file::DEMO) {
+                let request = v1::RemoveImageRequest { image: ask::image(&image.id) };
+                client.remove_image(request).expect("an image can be removed");
+            }
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's own file; nobody reads half of it")]
+fn put(path: &Path, text: &str) {
+    fs::write(path, text).expect("the test's folder can be written");
+}
+
 /// A `registries.conf` by which all of [`HOSTS`] are this registry.
-pub fn registries_conf(registry: &Registry) -> String {
+fn registries_conf(registry: &Registry) -> String {
     let one = |host: &&str| {
         format!(
             "[[registry]]\nprefix = \"{host}\"\nlocation = \"{host}\"\n\

@@ -12,9 +12,8 @@ use super::{
     runtime_command::run,
 };
 use crate::{
-    cgroups::StatFolders,
     oci::spec,
-    stats::Stats,
+    stats,
     steps::step,
     store,
     tasks::{Pool, blocking, limited},
@@ -79,8 +78,8 @@ async fn fits(
     id: &ContainerId,
     limit: i64,
 ) -> Result<(), ContainerError> {
-    let folders: StatFolders = parts.cgroups.stat_folders(&facts.cgroup_parent, id);
-    let usage = blocking(Pool::Disk, move || Stats::default().usage("", &folders)).await;
+    let folders = parts.cgroups.stat_folders(&facts.cgroup_parent, id);
+    let usage = blocking(Pool::Disk, move || stats::look(&folders)).await;
     // What the kernel can drop is no obstacle: file pages are not counted.
     let in_use = usage.ok().flatten().map_or(0, |usage| usage.memory.rss);
     if u64::try_from(limit).is_ok_and(|limit| limit < in_use) {

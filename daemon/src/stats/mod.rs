@@ -108,22 +108,11 @@ impl Stats {
     /// Looks at a cgroup now. `key` tells whose sample before is compared. `Ok(None)`: there is none such, or it
     /// went away meanwhile. Blocking, for as long as the kernel takes.
     pub fn usage(&self, key: &str, folders: &StatFolders) -> io::Result<Option<Usage>> {
-        let read = match folders {
-            StatFolders::V1 { cpuacct, memory, pids } => cgroup_v1::read(cpuacct, memory, pids),
-            StatFolders::V2(folder) => cgroup_v2::read(folder),
-        };
-        match read {
-            Ok(mut usage) => {
-                usage.at = clock::now_nanos();
-                usage.cpu_rate = self.rates.rate(key, usage.at, usage.cpu_nanos);
-                Ok(Some(usage))
-            }
-            // ENODEV: the cgroup was removed while its file was open (kernfs).
-            Err(e) if e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(libc::ENODEV) => {
-                Ok(None)
-            }
-            Err(e) => Err(e),
+        let mut usage = look(folders)?;
+        if let Some(usage) = &mut usage {
+            usage.cpu_rate = self.rates.rate(key, usage.at, usage.cpu_nanos);
         }
+        Ok(usage)
     }
 
     /// What a writable layer holds, as last measured; `None`: not known yet. Must be called inside the executor, from a
@@ -150,6 +139,21 @@ impl Stats {
     fn keep_only(&self, there: impl Fn(&str) -> bool) {
         self.rates.keep_only(&there);
         self.disks.keep_only(&there);
+    }
+}
+
+/// Looks at a cgroup now, without a rate: that needs a sample before. `Ok(None)`: there is none such, or it went away
+/// meanwhile. Blocking, for as long as the kernel takes.
+pub fn look(folders: &StatFolders) -> io::Result<Option<Usage>> {
+    let read = match folders {
+        StatFolders::V1 { cpuacct, memory, pids } => cgroup_v1::read(cpuacct, memory, pids),
+        StatFolders::V2(folder) => cgroup_v2::read(folder),
+    };
+    match read {
+        Ok(usage) => Ok(Some(Usage { at: clock::now_nanos(), ..usage })),
+        // ENODEV: the cgroup was removed while its file was open (kernfs).
+        Err(e) if e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+        Err(e) => Err(e),
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Never: a row for one that does not run.
 
+use std::collections::HashSet;
+
 use cri_api::v1;
 use tonic::Status;
 
@@ -18,7 +20,8 @@ pub(in crate::cri) async fn handle(
 ) -> Result<v1::ListContainerStatsResponse, Status> {
     let filter = request.filter.unwrap_or_default();
     let mut all = containers.list();
-    stats.keep_containers(|id| all.iter().any(|(container, _)| container.facts.id == id));
+    let there: HashSet<&str> = all.iter().map(|(container, _)| container.facts.id.as_str()).collect();
+    stats.keep_containers(|id| there.contains(id));
     if !filter.id.is_empty() {
         let id = containers.find(&filter.id).map_err(error::container)?.map(|c| c.facts.id.clone());
         all.retain(|(container, _)| Some(&container.facts.id) == id.as_ref());

@@ -2,6 +2,8 @@
 //!
 //! Never: a row for one that was stopped.
 
+use std::collections::HashSet;
+
 use cri_api::v1;
 use tonic::Status;
 
@@ -20,7 +22,8 @@ pub(in crate::cri) async fn handle(
 ) -> Result<v1::ListPodSandboxStatsResponse, Status> {
     let filter = request.filter.unwrap_or_default();
     let mut all = sandboxes.list();
-    stats.keep_pods(|id| all.iter().any(|sandbox| sandbox.facts.id == id));
+    let there: HashSet<&str> = all.iter().map(|sandbox| sandbox.facts.id.as_str()).collect();
+    stats.keep_pods(|id| there.contains(id));
     if !filter.id.is_empty() {
         let id = sandboxes.find(&filter.id).map_err(error::sandbox)?.map(|s| s.facts.id.clone());
         all.retain(|sandbox| Some(&sandbox.facts.id) == id.as_ref());

@@ -3,12 +3,9 @@
 //!
 //! Never: a judgement of what has to pass; that is `tests/it/critest.rs`.
 
-use std::fs;
-
 use tests::{
-    conformance::{Parts, registries_conf},
+    conformance::{Node, Parts},
     critest::{self, Run},
-    daemon::{Daemon, Options},
     registry::{self, Registry},
 };
 
@@ -31,25 +28,11 @@ pub(crate) fn measure(table: &mut Table) {
     row(table, "critest, specs that pass", &|run| f64::from(u32::try_from(run.passed()).unwrap_or(0)));
 }
 
-#[expect(clippy::disallowed_methods, reason = "the benchmark's own file; nobody reads half of it")]
 fn our_run(parts: &Parts) -> Option<Run> {
     note("critest against ours");
-    let folder = tempfile::tempdir_in("/tmp").ok()?;
-    let conf = folder.path().join("registries.conf");
-    fs::write(&conf, "").ok()?;
-    let set = vec![format!("registries_conf={}", conf.display())];
-    let mut daemon = Daemon::start_with(Options { set, ..Options::default() })?;
-    let registry = Registry::start(daemon.network(), &registry::Options::default())?;
-    parts.push(&registry, folder.path()).ok()?;
-    fs::write(&conf, registries_conf(&registry)).ok()?;
-    daemon.restart();
-    let run = critest::run(daemon.network(), &daemon.socket());
-    for image in daemon.client().list_images(cri_api::v1::ListImagesRequest::default()).ok()?.images {
-        if !image.repo_tags.iter().any(|tag| tag.contains("taffrail.test")) {
-            let image = tests::ask::image(&image.id);
-            daemon.client().remove_image(cri_api::v1::RemoveImageRequest { image }).ok()?;
-        }
-    }
+    let node = Node::start(parts)?;
+    let run = critest::run(node.daemon.network(), &node.daemon.socket());
+    node.remove_images();
     run
 }
 
