@@ -1,9 +1,12 @@
 //! What may cross between daemon and shim, and nothing else: the wire's messages, the records that both read,
 //! checked ids, and every file name inside a run directory.
 //!
-//! Owns: names and formats. Never: opens a file or a socket, looks at a clock, starts a thread.
+//! Owns: names and formats. Never: opens a file or a socket (but for failpoints, in builds for tests), looks at a
+//! clock, starts a thread.
 
 pub mod exit_record;
+#[cfg(feature = "failpoints")]
+pub mod failpoint;
 pub mod ids;
 pub mod limits;
 pub mod record;

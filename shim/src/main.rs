@@ -6,6 +6,7 @@ mod fault;
 mod init;
 mod limits;
 mod pin;
+mod steps;
 mod supervise;
 mod sys;
 

@@ -6,29 +6,44 @@ use std::{collections::BTreeMap, fs};
 
 use crate::source::{all, none, workspace};
 
-/// Where the names are listed, for people and for the crash tests.
+/// Where the names are listed, for people and for the crash tests; `fail` stands behind those that can fail.
 const LIST: &str = "docs/steps.txt";
+
+/// How a step is named in the code, and whether it can fail there.
+const OPENINGS: [(&str, bool); 5] = [
+    ("step(\"", false),
+    ("reach(\"", false),
+    ("attempt(\"", true),
+    ("steps::check(\"", true),
+    // An effect of the shim's machine has its name in a table.
+    ("=>\"supervise.", false),
+];
 
 #[test]
 fn each_step_has_a_name_of_its_own_and_is_listed() {
-    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for source in all().iter().filter(|source| source.path.starts_with("daemon/src/") && !source.is_test()) {
+    let mut found: BTreeMap<String, Vec<(String, bool)>> = BTreeMap::new();
+    let programs = ["daemon/src/", "shim/src/"];
+    let is_ours = |path: &str| programs.iter().any(|program| path.starts_with(program));
+    for source in all().iter().filter(|source| is_ours(&source.path) && !source.is_test()) {
         let code: String = source.code().map(|(_, line)| line.trim()).collect();
-        for opening in ["step(\"", "reach(\""] {
+        let code = code.replace("=> \"", "=>\"");
+        for (opening, fails) in OPENINGS {
             for (at, _) in code.match_indices(opening) {
-                let name: String = code[at + opening.len()..].chars().take_while(|c| *c != '"').collect();
-                found.entry(name).or_default().push(source.path.clone());
+                // From the quotation mark on: a part of the name may belong to the opening.
+                let quoted = &code[at + opening.find('"').unwrap() + 1..];
+                let name: String = quoted.chars().take_while(|c| *c != '"').collect();
+                found.entry(name).or_default().push((source.path.clone(), fails));
             }
         }
     }
-    let twice: Vec<String> = found
-        .iter()
-        .filter(|(_, at)| at.len() > 1)
-        .map(|(name, at)| format!("{name}: {}", at.join(", ")))
-        .collect();
+    let twice: Vec<String> =
+        found.iter().filter(|(_, at)| at.len() > 1).map(|(name, at)| format!("{name}: {at:?}")).collect();
     none("the name of a step is unique", &twice);
     let path = workspace().join(LIST);
-    let names: String = found.keys().map(|name| format!("{name}\n")).collect();
+    let line = |(name, at): (&String, &Vec<(String, bool)>)| {
+        format!("{name}{}\n", if at.iter().any(|(_, fails)| *fails) { " fail" } else { "" })
+    };
+    let names: String = found.iter().map(line).collect();
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         put(&path, &names);
     }

@@ -9,11 +9,13 @@ use nix::errno::Errno;
 use crate::{
     fault::{Because, Fault},
     limits::PID_FILE_MAX,
+    steps,
     sys::{pidfd::PidFd, process::Child},
 };
 
 /// The process that a runtime wrote down. It may have ended already; then it waits to be reaped.
 pub(crate) fn adopt(pid_file: &Path, is_known: impl Fn(i32) -> bool) -> Result<Child, Fault> {
+    steps::check("supervise.adopt")?;
     let pid = read(pid_file)?;
     if is_known(pid) {
         return Err(Fault::new(format!(

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     fault::{Because, Fault},
+    steps,
     sys::{
         birth::Inherited,
         pidfd::{Ended, PidFd},
@@ -51,7 +52,9 @@ impl Running {
         reaper: &mut Reaper,
     ) -> Result<Self, Fault> {
         let program = Program { path: &line.program, args: &line.args, streams, limits };
+        steps::check("supervise.spawn")?;
         let child = program.start().because(|| format!("{} cannot be started", line.program))?;
+        steps::reach("supervise.spawned");
         let deadline = Instant::now() + line.time;
         Ok(Self { child, flight: reaper.begin(), deadline, timed_out: false })
     }
@@ -95,6 +98,7 @@ impl Running {
     /// How it ended, if it has; it is reaped. Call [`Reaper::end`] with the flight when its pid file was read.
     pub(crate) fn reap(&self) -> Option<Verdict> {
         let ended = self.child.process.reap().ok()??;
+        steps::reach("supervise.command_ended");
         Some(match ended {
             _ if self.timed_out => Verdict::TimedOut,
             Ended::Code(0) => Verdict::Success,

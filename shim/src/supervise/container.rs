@@ -14,7 +14,10 @@ use super::{
     ledger::{self, Durability},
     words::{self, Words},
 };
-use crate::fault::{Because, Fault};
+use crate::{
+    fault::{Because, Fault},
+    steps,
+};
 
 /// The container, and the lock that says that its shim lives.
 #[derive(Debug)]
@@ -39,6 +42,7 @@ pub(crate) enum Step {
 impl Container {
     /// Locks the run directory. Fails where another shim has it.
     pub(crate) fn take(launch: Launch) -> Result<Self, Fault> {
+        steps::check("supervise.lock")?;
         let path = launch.run_dir.lock();
         let mut options = File::options();
         options.write(true).create(true).truncate(false).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
@@ -81,18 +85,24 @@ impl Container {
     /// Writes the exit record; returns it when it is on disk.
     pub(crate) fn write_exit(&self, facts: &Facts, oom_kills: u32, now: i64) -> Result<Vec<u8>, Fault> {
         let record = facts.exit_record(oom_kills, now).encode();
+        steps::check("supervise.exit_record")?;
         ledger::write(&self.launch.exit_record, &record, Durability::Power)?;
+        steps::reach("supervise.recorded");
         Ok(record)
     }
 
     /// Writes the status record, for people and for a daemon that cannot ask. A failure is mended by the next.
     pub(crate) fn write_status(&self, facts: &Facts) {
         let record = facts.status_record().encode();
-        drop(ledger::write(&self.launch.run_dir.status(), &record, Durability::Process));
+        let written = steps::check("supervise.status");
+        drop(
+            written.and_then(|()| ledger::write(&self.launch.run_dir.status(), &record, Durability::Process)),
+        );
     }
 
     /// Nobody can connect any more.
     pub(crate) fn remove_socket(&self) {
         drop(std::fs::remove_file(self.launch.run_dir.socket()));
+        steps::reach("supervise.socket_gone");
     }
 }

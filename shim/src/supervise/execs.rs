@@ -34,6 +34,7 @@ use super::{
 };
 use crate::{
     limits::{EXECS_MAX, KILL_AGAIN, KILL_GRACE, OUTCOME_MAX},
+    steps,
     sys::{
         birth::Inherited,
         pidfd::{Ended, PidFd},
@@ -102,6 +103,7 @@ impl Execs {
         if self.running.len() >= EXECS_MAX {
             return Err(Refusal::exhausted(format!("{EXECS_MAX} execs run in this container already")));
         }
+        steps::check("supervise.exec").map_err(|fault| Refusal::failed(&fault))?;
         let line = CommandLine::check("command", request.command.into_option()).map_err(invalid)?;
         let groups = Groups::check(request.cgroups.into_option().unwrap_or_default()).map_err(invalid)?;
         if !groups.are_below(outer) {
@@ -320,6 +322,7 @@ impl Exec {
 
     fn tell(&mut self, how: How) {
         let Some(outcome) = self.outcome.take() else { return };
+        steps::reach("supervise.outcome");
         let how = match how {
             How::Failure(mut failure) => {
                 // Half of what a pipe takes at once: the rest of the message is a few bytes.

@@ -11,7 +11,10 @@ use std::{
 
 use nix::libc::O_NOFOLLOW;
 
-use crate::fault::{Because, Fault};
+use crate::{
+    fault::{Because, Fault},
+    steps,
+};
 
 /// How much a record must outlive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,7 @@ pub(crate) fn write(path: &Path, record: &[u8], durability: Durability) -> Resul
     if durability == Durability::Power {
         file.sync_all().because(failed)?;
     }
+    steps::reach("supervise.rename");
     std::fs::rename(new, path).because(failed)?;
     if durability == Durability::Power
         && let Some(folder) = path.parent()

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     fault::{Because, Fault},
     limits::{GATHER, LOG_LOOK, MEMORY_KEEP, RAPID, READS_PER_TURN, SMALL_READ, TAIL_WAIT},
+    steps,
     sys::{
         arena::{Arena, release_stack},
         program::release_text,
@@ -168,6 +169,7 @@ impl Pump {
 
     /// Gives both streams up, whoever still holds their other ends, and brings the log to its end.
     pub(crate) fn finish(&mut self) {
+        steps::reach("supervise.log_end");
         let now = Instant::now();
         let stamp = *self.stamper.at(clock::now());
         self.flush_tails(now, |_| true);
@@ -179,6 +181,7 @@ impl Pump {
 
     /// Goes on in the file that is at the log's path now.
     pub(crate) fn reopen(&mut self) -> Result<(), Fault> {
+        steps::check("supervise.reopen")?;
         self.ready_all();
         let Some(sink) = &mut self.sink else { return Ok(()) };
         sink.reopen().map(drop).map_err(|error| Fault::new(chain(&error)))

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     fault::Because,
+    steps,
     sys::{birth, terminal},
 };
 
@@ -80,6 +81,7 @@ fn hello(shim: &mut Supervisor, ticket: Ticket, request: &HelloRequest) {
         generation: 0,
         ..HelloResponse::default()
     };
+    steps::reach("supervise.greeted");
     shim.control.greet(ticket);
     shim.answer(ticket, Ok(&answer));
 }
@@ -89,6 +91,7 @@ fn launch(shim: &mut Supervisor, ticket: Ticket, request: LaunchRequest) -> Resu
         return Err(wrong_time(shim, "launch"));
     }
     let launch = Launch::check(request).map_err(|fault| Refusal::invalid(fault.to_string()))?;
+    steps::check("supervise.launch").map_err(|fault| Refusal::failed(&fault))?;
     // From here on nobody reads what the shim would say but by the wire.
     let silenced = birth::silence(&shim.null).because(|| "the standard streams cannot be replaced".into());
     silenced.map_err(|fault| Refusal::failed(&fault))?;
@@ -122,6 +125,7 @@ fn send_signal(shim: &mut Supervisor, signal: u32) -> Result<(), Refusal> {
         return Err(Refusal::invalid(format!("{signal} is no signal: 1 to {SIGNAL_MAX} are")));
     }
     let number = i32::try_from(signal).unwrap_or(0);
+    steps::check("supervise.signal").map_err(|fault| Refusal::failed(&fault))?;
     let Some(init) = shim.init.as_ref().filter(|_| shim.state.has_init()) else {
         return Err(wrong_time(shim, "signal"));
     };

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     fault::{Because, Fault},
+    steps,
     sys::{socket, terminal},
 };
 
@@ -39,6 +40,7 @@ pub(crate) struct Stage {
 impl Stage {
     /// Makes what this kind of container needs.
     pub(crate) fn set(kind: StreamKind, run_dir: &RunDir, null: &File) -> Result<Self, Fault> {
+        steps::check("supervise.stage")?;
         let nothing = || null.as_fd().try_clone_to_owned().because(|| "no descriptor is left".into());
         let (out, out_given) = output()?;
         match kind {

@@ -216,6 +216,7 @@ impl Supervisor {
         let Ok(Some(ended)) = init.process.reap() else { return };
         self.poll.forget(&init.process);
         self.init = None;
+        crate::steps::reach("supervise.reaped");
         self.facts.ended = Some((ended, clock::now()));
         self.facts.never_started &= self.state == State::Created;
         self.happen(Event::InitEnded);
@@ -283,6 +284,7 @@ impl Supervisor {
     }
 
     fn apply(&mut self, effect: Effect) {
+        crate::steps::reach(effect.step());
         match effect {
             Effect::RunCreate => {
                 if let Err(fault) = self.run_create() {
@@ -318,6 +320,7 @@ impl Supervisor {
         let Some(container) = &self.container else { return Ok(()) };
         let launch = &container.launch;
         if let Some(log) = &launch.log {
+            crate::steps::check("supervise.log")?;
             let sink = FileSink::open(log).map_err(|error| Fault::new(super::pump::chain(&error)))?;
             self.pump.log_to(sink);
         }

@@ -20,6 +20,7 @@ use super::poll::{Poll, Source};
 use crate::{
     fault::{Because, Fault},
     limits::CONNECTIONS_MAX,
+    steps,
     sys::socket,
 };
 
@@ -86,6 +87,7 @@ impl Control {
 
     /// Takes connections at the run directory's socket too.
     pub(crate) fn listen(&mut self, poll: &Poll, run_dir: &RunDir) -> Result<(), Fault> {
+        steps::check("supervise.listen")?;
         let listener = socket::bind_in(run_dir.path(), RunDir::SOCKET)
             .because(|| format!("the control socket {} cannot be made", run_dir.socket().display()))?;
         poll.read(&listener, Source::Listener)?;

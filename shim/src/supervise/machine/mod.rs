@@ -160,6 +160,25 @@ pub(crate) fn step(state: State, event: Event) -> (State, &'static [Effect]) {
     }
 }
 
+impl Effect {
+    /// Its name as a step, where a test may kill the shim. One that fails does so on its way, at a step of its own.
+    pub(crate) fn step(self) -> &'static str {
+        match self {
+            Self::RunCreate => "supervise.create",
+            Self::RunUndo => "supervise.undo",
+            Self::RunStart => "supervise.start",
+            Self::Answer => "supervise.answer",
+            Self::KillAll => "supervise.kill_all",
+            Self::KillLeftovers => "supervise.kill_leftovers",
+            Self::Drain => "supervise.drain",
+            Self::Record => "supervise.record",
+            Self::Publish => "supervise.publish",
+            Self::Refuse => "supervise.refuse",
+            Self::Leave => "supervise.leave",
+        }
+    }
+}
+
 impl State {
     /// What the wire calls it.
     pub(crate) fn phase(self) -> Phase {
