@@ -19,6 +19,7 @@ use crate::{
         Handlers,
         spec::{CapabilitySet, Controllers, HostLimits, SecurityModules},
     },
+    operations::Operations,
     sandbox::{self, Sandboxes},
     shims::Shims,
     snapshot::{Overlay, Snapshotter},
@@ -68,7 +69,8 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
     let shims = Arc::new(Shims::new(cgroups.clone()).context("the shim's program cannot be loaded")?);
     let snapshots: Arc<dyn Snapshotter> =
         Arc::new(Overlay::open(layout.root()).context("the snapshots cannot be opened")?);
-    let (images, pulls) = images(config, &layout, snapshots.clone())?;
+    let operations = Operations::default();
+    let (images, pulls) = images(config, &layout, snapshots.clone(), &operations)?;
     let events = Events::default();
     let networks = networks(config, &layout, &boot_id)?;
     let sandboxes = Sandboxes::new(sandbox::Parts {
@@ -79,6 +81,7 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
         networks,
         boot_id: boot_id.clone(),
         events: events.clone(),
+        operations: operations.clone(),
     });
     let containers = Containers::new(container::Parts {
         features: container::Features::new(&handlers),
@@ -89,12 +92,9 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
         snapshots,
         host: host_limits(&cgroups, config.pids_limit).context("our own limits cannot be read")?,
         events: events.clone(),
+        operations: operations.clone(),
     });
-    let identity = Identity {
-        instance: config.instance.clone(),
-        root: config.root.clone(),
-        state: config.state.clone(),
-    };
+    let identity = identity(config);
     let services = Services {
         runtime: RuntimeService {
             identity: identity.clone(),
@@ -111,10 +111,23 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
             handlers,
             pinned: PinnedNames::new(&config.pinned_images),
             layout: layout.clone(),
+            operations: operations.clone(),
         },
-        control: ControlService { identity, images, pulls, containers: containers.clone() },
+        control: ControlService {
+            identity,
+            images,
+            pulls,
+            sandboxes: sandboxes.clone(),
+            containers: containers.clone(),
+            operations,
+        },
     };
     Ok(Assembly { services, layout, sandboxes, containers, shims, cgroups, boot_id, events })
+}
+
+/// Who this daemon is.
+fn identity(config: &Config) -> Identity {
+    Identity { instance: config.instance.clone(), root: config.root.clone(), state: config.state.clone() }
 }
 
 /// Range of pods' IPv4 addresses where nobody names one: seldom used by others.
@@ -182,6 +195,7 @@ fn images(
     config: &Config,
     layout: &Layout,
     snapshots: Arc<dyn Snapshotter>,
+    operations: &Operations,
 ) -> anyhow::Result<(Arc<Images>, Pulls)> {
     let bounds = Bounds { entries: config.layer_max_entries, bytes: config.layer_max_bytes };
     let images = Images::open(layout.root(), snapshots, bounds).context("the images cannot be opened")?;
@@ -190,7 +204,7 @@ fn images(
         certificates: config.registries_certs_dir.clone(),
         stall: config.pull_stall,
     };
-    Ok((Arc::new(images.clone()), Pulls::new(images, registries)))
+    Ok((Arc::new(images.clone()), Pulls::new(images, registries, operations.clone())))
 }
 
 fn make_folders(layout: &Layout) -> anyhow::Result<()> {

@@ -17,6 +17,7 @@ pub mod layout;
 pub mod limits;
 pub mod network;
 pub mod oci;
+pub mod operations;
 pub mod pod;
 pub mod sandbox;
 pub mod shims;

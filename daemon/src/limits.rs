@@ -176,5 +176,21 @@ pub const STANDBY_SHIMS: usize = 2;
 /// How long such a shim may take to leave when the daemon ends.
 pub const STANDBY_LEAVES: Duration = Duration::from_millis(500);
 
+/// How long a step may take before `taffrail status` lists it: an ordinary one takes milliseconds, on a loaded host some
+/// seconds.
+pub const STUCK: Duration = Duration::from_secs(10);
+
+/// How long a call may take whose caller set no deadline, beside its own grace period or timeout: more than twice the
+/// kubelet's two minutes, and than the longest procedure's own bounds. The work goes on after that; the caller may ask
+/// again.
+pub const CALL: Duration = Duration::from_secs(300);
+
+/// Things that were done with one object and are kept for `taffrail explain`: a life of one container has some
+/// twenty steps.
+pub const PAST_PER_OBJECT: usize = 64;
+
+/// Objects that are gone and whose past is kept: some minutes of a busy node.
+pub const PAST_GONE: usize = 128;
+
 const _: () = assert!(EXEC_ANSWER_MAX < GRPC_MESSAGE_MAX);
 const _: () = assert!(SHIM_RECOVER.as_millis() < SHIM_ANSWER.as_millis());

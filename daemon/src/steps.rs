@@ -6,9 +6,12 @@ use std::{future::Future, time::Instant};
 
 use tracing::{Instrument, debug_span};
 
+use crate::operations;
+
 /// Runs one named step of a procedure. `name` is `object.verb`, unique in the program (a tidy test keeps it so).
 pub async fn step<F: Future>(name: &'static str, work: F) -> F::Output {
     reach(name);
+    let _place = operations::enter(name);
     let begun = Instant::now();
     let done = work.instrument(debug_span!("step", name)).await;
     tracing::debug!(name, micros = begun.elapsed().as_micros(), "step ended");

@@ -4,10 +4,13 @@
 
 use std::{future::Future, sync::LazyLock};
 
-use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    task::JoinHandle,
+};
 use tracing::{Instrument, info_span};
 
-use crate::limits;
+use crate::{limits, operations};
 
 /// A pool of threads for one kind of blocking work.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +57,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    match spawn(name, work).await {
+    match spawn(name, operations::carry(work)).await {
         Ok(value) => value,
         Err(e) => resume(e),
     }
@@ -62,10 +65,19 @@ where
 
 /// Waits for a place in a pool, then for work that is not blocking, such as another program's.
 pub async fn limited<F: Future>(pool: Pool, work: F) -> F::Output {
-    let slot = slots(pool).acquire().await.expect("the pools' semaphores are never closed");
+    let slot = turn(pool).await;
     let value = work.await;
     drop(slot);
     value
+}
+
+/// A place in a pool, at once or when there is one.
+async fn turn(pool: Pool) -> SemaphorePermit<'static> {
+    if let Ok(slot) = slots(pool).try_acquire() {
+        return slot;
+    }
+    let _waiting = operations::waiting(|| format!("a place in the full pool {pool:?}"));
+    slots(pool).acquire().await.expect("the pools' semaphores are never closed")
 }
 
 fn slots(pool: Pool) -> &'static Semaphore {
@@ -82,7 +94,7 @@ fn slots(pool: Pool) -> &'static Semaphore {
 
 /// Runs blocking work in a pool. It runs to its end even when the caller's future is dropped.
 pub async fn blocking<T: Send + 'static>(pool: Pool, work: impl FnOnce() -> T + Send + 'static) -> T {
-    let slot = slots(pool).acquire().await.expect("the pools' semaphores are never closed");
+    let slot = turn(pool).await;
     #[allow(clippy::disallowed_methods, reason = "the one home of spawn_blocking")]
     let work = tokio::task::spawn_blocking(move || {
         let value = work();

@@ -8,8 +8,19 @@ use std::collections::BTreeSet;
 use crate::source::{Source, all, none};
 
 /// Modules that everybody may use; among themselves they are ordered by what they need, and `sys` needs nothing.
-const GROUND: [&str; 12] = [
-    "cgroups", "clock", "config", "embedded", "ids", "layout", "limits", "steps", "store", "sys", "tasks",
+const GROUND: [&str; 13] = [
+    "cgroups",
+    "clock",
+    "config",
+    "embedded",
+    "ids",
+    "layout",
+    "limits",
+    "operations",
+    "steps",
+    "store",
+    "sys",
+    "tasks",
     "tickets",
 ];
 

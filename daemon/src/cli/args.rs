@@ -30,8 +30,10 @@ pub(super) enum Command {
     Check(ConfigArguments),
     /// Pull, import, list and remove images.
     Image(ImageArguments),
-    /// Show the daemon and the shim of each container.
+    /// Show the daemon, what is stuck, and the shim of each container.
     Status(StatusArguments),
+    /// Show what was done with a pod or a container, step by step, and what it waits for now.
+    Explain(ExplainArguments),
     /// Show the version.
     Version(JsonArguments),
     /// Write the manual page to stdout.
@@ -124,6 +126,17 @@ pub(super) struct Client {
 pub(super) struct StatusArguments {
     #[command(flatten)]
     pub(super) client: Client,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArguments {
+    #[command(flatten)]
+    pub(super) client: Client,
+    /// A pod or a container: the beginning of its id, its name, NAMESPACE/POD or NAMESPACE/POD/CONTAINER
+    pub(super) object: String,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,

@@ -8,12 +8,14 @@ mod check;
 mod config;
 mod connect;
 mod exit;
+mod explain;
 mod image;
 mod print;
 mod quickstart;
 mod serve;
 mod shutdown;
 mod status;
+mod time;
 
 use std::process::ExitCode;
 
@@ -50,6 +52,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Check(check) => check::run(&check),
         Command::Image(image) => image::run(image),
         Command::Status(status) => status::run(&status),
+        Command::Explain(explain) => explain::run(&explain),
         Command::Version(version) => version_of(version.json),
         Command::Man => man(),
     }

@@ -1,17 +1,19 @@
-//! `taffrail status`: the daemon and the shim of each container.
+//! `taffrail status`: the daemon, what is stuck, and the shim of each container.
 //!
 //! Never: guesses; what the daemon does not know is shown as `-`.
 
 use std::process::ExitCode;
 
-use cri_api::control::{StatusRequest, StatusResponse};
+use cri_api::control::{Operation, StatusRequest, StatusResponse};
 use serde_json::json;
 
 use super::{
     args::StatusArguments,
     connect::{Connection, block_on},
     exit::Failure,
+    explain::operation_json,
     print,
+    time::span,
 };
 
 pub(super) fn run(arguments: &StatusArguments) -> Result<ExitCode, Failure> {
@@ -41,6 +43,7 @@ fn as_json(status: &StatusResponse) -> serde_json::Value {
     json!({
         "pid": status.pid, "version": status.version, "instance": status.instance,
         "root": status.root, "state": status.state, "containers": containers,
+        "stuck": status.stuck.iter().map(operation_json).collect::<Vec<_>>(),
     })
 }
 
@@ -49,6 +52,7 @@ fn show(status: &StatusResponse) -> Result<(), Failure> {
         "taffrail {} (pid {}), instance {}, root {}, state {}",
         status.version, status.pid, status.instance, status.root, status.state
     ))?;
+    show_stuck(&status.stuck)?;
     let pid = |pid: u32| if pid == 0 { "-".to_owned() } else { pid.to_string() };
     let rows: Vec<Vec<String>> = status
         .containers
@@ -66,4 +70,21 @@ fn show(status: &StatusResponse) -> Result<(), Failure> {
         })
         .collect();
     print::table(&["CONTAINER", "NAME", "STATE", "SHIM", "GENERATION", "INIT"], &rows)
+}
+
+/// What takes longer than it should; calls that wait for a procedure stand beside it.
+fn show_stuck(stuck: &[Operation]) -> Result<(), Failure> {
+    if stuck.is_empty() {
+        return Ok(());
+    }
+    let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+    let rows: Vec<Vec<String>> = stuck
+        .iter()
+        .map(|one| {
+            let age = span(one.step_age_ms.saturating_mul(1000));
+            vec![one.what.clone(), or_dash(&one.object), or_dash(&one.step), age, or_dash(&one.waits_for)]
+        })
+        .collect();
+    print::line(&format!("{} stuck; `taffrail explain OBJECT` shows its steps:", stuck.len()))?;
+    print::table(&["STUCK", "OBJECT", "STEP", "FOR", "WAITS FOR"], &rows)
 }

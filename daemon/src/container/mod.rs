@@ -56,6 +56,7 @@ use crate::{
     events::Events,
     layout::Layout,
     oci::{Handlers, spec::HostLimits},
+    operations::Operations,
     shims::Shims,
     snapshot::Snapshotter,
 };
@@ -79,6 +80,8 @@ pub struct Parts {
     pub host: HostLimits,
     /// Who is told what happens to them.
     pub events: Events,
+    /// What is under way with them.
+    pub operations: Operations,
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use protocol::exit_record::ExitRecord;
 use tokio::{
     sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
     time::Instant,
 };
 
@@ -20,7 +21,7 @@ use super::{
     updates::Updates,
     watch::{News, watch as watch_shim},
 };
-use crate::{events::Kind, limits, shims::ShimLink, tasks, tickets::Tickets};
+use crate::{events::Kind, limits, operations, shims::ShimLink, tasks, tickets::Tickets};
 
 /// Where an answer goes.
 pub(super) type Answer = oneshot::Sender<Result<(), ContainerError>>;
@@ -60,6 +61,8 @@ pub(super) struct Owner {
     grace_until: Option<Instant>,
     /// Tells the timer that counts from one that was replaced.
     grace_round: u64,
+    /// The timer of this round.
+    grace: Option<JoinHandle<()>>,
     /// A kill procedure runs.
     killing: bool,
 }
@@ -91,6 +94,7 @@ impl Owner {
             error: None,
             grace_until: None,
             grace_round: 0,
+            grace: None,
             killing: false,
         };
         tasks::spawn("container owner", owner.run(adopted, messages));
@@ -100,9 +104,9 @@ impl Owner {
     async fn run(mut self, adopted: Adopted, mut messages: mpsc::Receiver<Message>) {
         let (facts, parts) = (self.facts.clone(), self.parts.clone());
         match adopted {
-            Adopted::New(work) => self.begin(create::create(facts, parts, work)),
-            Adopted::HalfMade => self.begin(reclaim::reclaim(facts, parts)),
-            Adopted::Starting(link) => self.begin(start::resume(facts, parts, link)),
+            Adopted::New(work) => self.begin("create", create::create(facts, parts, work)),
+            Adopted::HalfMade => self.begin("remove", reclaim::reclaim(facts, parts)),
+            Adopted::Starting(link) => self.begin("start", start::resume(facts, parts, link)),
             Adopted::Running(link, _) => self.follow(Some(link)),
             Adopted::Silent => self.follow(None),
             Adopted::Created | Adopted::Exited(_) => {}
@@ -153,6 +157,9 @@ impl Owner {
     }
 
     fn ended(&mut self, ending: Ending) {
+        if let Some(error) = &ending.error {
+            self.parts.operations.note(&self.facts.id, format!("failed: {error}"));
+        }
         self.error = ending.error.or(self.error.take());
         if let Some(record) = ending.exit {
             self.exited(record);
@@ -226,6 +233,7 @@ impl Owner {
 
     /// Tells those who listen, after the view shows it.
     fn tell(&self, before: State, after: State) {
+        self.note(after);
         let kind = match (before, after) {
             (State::Creating, State::Created) => Kind::Created,
             (State::Starting, State::Running) => Kind::Started,
@@ -235,6 +243,24 @@ impl Owner {
             _ => return,
         };
         self.parts.events.container(&self.facts.id, &self.facts.sandbox_id, kind);
+    }
+
+    /// What `taffrail explain` is to show of a change; the procedures tell of themselves.
+    fn note(&self, after: State) {
+        let what = match after {
+            State::Exited => self.view.end(),
+            State::Unknown => Some("its shim does not answer".to_owned()),
+            State::Running => Some("running".to_owned()),
+            State::Creating
+            | State::Created
+            | State::Starting
+            | State::Stopping
+            | State::Reclaiming
+            | State::Gone => None,
+        };
+        if let Some(what) = what {
+            self.parts.operations.note(&self.facts.id, what);
+        }
     }
 
     fn carry_out(&mut self, effect: Effect, event: Event) {
@@ -248,10 +274,12 @@ impl Owner {
             }
             // A start takes the limits that count then: never those of before an update that is under way.
             Effect::BeginStart if self.updates.hold_start() => {}
-            Effect::BeginStart => self.begin(start::start(facts, parts, self.view.resources.clone())),
+            Effect::BeginStart => {
+                self.begin("start", start::start(facts, parts, self.view.resources.clone()))
+            }
             Effect::BeginUpdate => {
                 if let Some(asked) = self.updates.next() {
-                    self.begin(update::update(facts, parts, self.view.clone(), asked));
+                    self.begin("update", update::update(facts, parts, self.view.clone(), asked));
                 }
             }
             Effect::RefuseUpdate => {
@@ -267,7 +295,7 @@ impl Owner {
             Effect::SendStopSignal => self.send_stop_signal(),
             Effect::ShortenGrace => self.arm_grace(),
             Effect::Kill => self.kill(),
-            Effect::RecordNeverStarted => self.begin(async move {
+            Effect::RecordNeverStarted => self.begin("stop", async move {
                 match lost::record_never_started(&facts, &parts).await {
                     Ok(record) => Ending::exited(record),
                     Err(e) => Ending::failed(
@@ -286,7 +314,7 @@ impl Owner {
                 self.stop.answer(&failure);
                 self.remove.answer(&failure);
             }
-            Effect::BeginReclaim => self.begin(reclaim::reclaim(facts, parts)),
+            Effect::BeginReclaim => self.begin("remove", reclaim::reclaim(facts, parts)),
             Effect::AnswerRemoved => {
                 self.registry.forget(&facts);
                 self.remove.answer(&Ok(()));
@@ -329,10 +357,21 @@ impl Owner {
         self.grace_round += 1;
         let (round, inbox) = (self.grace_round, self.inbox.clone());
         let until = self.grace_until.unwrap_or_else(Instant::now);
-        tasks::spawn("grace period", async move {
-            tokio::time::sleep_until(until).await;
-            drop(inbox.send(Message::GraceOver(round)).await);
-        });
+        let left = until.saturating_duration_since(Instant::now());
+        let mut view = self.publish.subscribe();
+        let wait = async move {
+            let _place = operations::enter("container.grace");
+            let ended = view.wait_for(|view| view.exit.is_some());
+            let over = tokio::time::timeout_at(until, ended).await.is_err();
+            if over {
+                drop(inbox.send(Message::GraceOver(round)).await);
+            }
+        };
+        let wait = self.parts.operations.run_patiently(&self.facts.id, "stop", left, wait);
+        // The one of an earlier round would say nothing new.
+        if let Some(before) = self.grace.replace(tasks::spawn("grace period", wait)) {
+            before.abort();
+        }
     }
 
     fn kill(&mut self) {
@@ -340,12 +379,13 @@ impl Owner {
             return;
         }
         let (facts, parts) = (self.facts.clone(), self.parts.clone());
-        self.begin(kill::kill(facts, parts, self.view.link.clone(), self.publish.subscribe()));
+        self.begin("kill", kill::kill(facts, parts, self.view.link.clone(), self.publish.subscribe()));
     }
 
     /// Starts a procedure; its end comes back as a message.
-    fn begin(&self, procedure: impl Future<Output = Ending> + Send + 'static) {
+    fn begin(&self, what: &'static str, procedure: impl Future<Output = Ending> + Send + 'static) {
         let inbox = self.inbox.clone();
+        let procedure = self.parts.operations.run(&self.facts.id, what, procedure);
         tasks::spawn("container procedure", async move {
             let ending = procedure.await;
             drop(inbox.send(Message::Ended(Box::new(ending))).await);

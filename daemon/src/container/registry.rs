@@ -87,6 +87,7 @@ impl Containers {
     fn insert(&self, maps: &mut Maps, facts: ContainerFacts, adopted: Adopted, view: View) -> Container {
         let (id, key) = (facts.id.clone(), key(&facts));
         // What is only there to be reclaimed has no name any more: a retry makes its own.
+        self.parts.operations.introduce_container(&id, &key.1.name, &key.0);
         let named = !matches!(adopted, Adopted::HalfMade);
         let container = Container::spawn(facts, adopted, view, self.parts.clone(), self.clone());
         if named {
@@ -120,6 +121,7 @@ impl Containers {
     pub(super) fn forget(&self, facts: &ContainerFacts) {
         self.free_name(facts);
         self.maps().by_id.remove(&facts.id);
+        self.parts.operations.forget(&facts.id);
     }
 
     /// The container of an id or of a unique beginning of one; only those that have been made whole.
@@ -142,6 +144,11 @@ impl Containers {
             (container, view)
         });
         viewed.filter(|(_, view)| view.visible).collect()
+    }
+
+    /// The container of this whole id, half-made ones included.
+    pub fn by_id(&self, id: &str) -> Option<Container> {
+        self.maps().by_id.get(id).cloned()
     }
 
     /// All of a sandbox, half-made ones included.

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use protocol::exit_record::ExitRecord;
+use protocol::exit_record::{ExitRecord, ExitStatus};
 
 use super::{Resources, User, lifecycle::State};
 use crate::shims::ShimLink;
@@ -43,6 +43,20 @@ impl View {
             exit: None,
             resources: Arc::new(resources),
         }
+    }
+
+    /// How it ended, in words; `None`: it has not.
+    pub fn end(&self) -> Option<String> {
+        let record = self.exit.as_ref()?;
+        let why = if record.message.is_empty() { String::new() } else { format!(": {}", record.message) };
+        let how = match &record.status {
+            ExitStatus::Exited(code) => format!("exited with {code}"),
+            ExitStatus::Signaled(signal) => format!("ended by signal {signal}"),
+            ExitStatus::StartFailed => "its start failed".to_owned(),
+            ExitStatus::NeverStarted => "never started".to_owned(),
+            ExitStatus::Lost => "lost".to_owned(),
+        };
+        Some(format!("{how}{why}"))
     }
 
     /// The state in a word, for messages.

@@ -12,10 +12,13 @@ use tonic::{Request, Response, Status};
 use super::{
     convert::container_state,
     error::{image, invalid},
+    explain,
 };
 use crate::{
     container::Containers,
     image::{Credentials, Image, Images, Progress, Pulls},
+    operations::Operations,
+    sandbox::Sandboxes,
     tasks::{self, Pool, blocking},
 };
 
@@ -42,8 +45,12 @@ pub struct ControlService {
     pub images: Arc<Images>,
     /// Where more come from.
     pub pulls: Pulls,
+    /// The pods.
+    pub sandboxes: Sandboxes,
     /// The containers.
     pub containers: Containers,
+    /// What is under way.
+    pub operations: Operations,
 }
 
 #[tonic::async_trait]
@@ -65,7 +72,15 @@ impl wire::control_server::Control for ControlService {
             root: self.identity.root.to_string_lossy().into_owned(),
             state: self.identity.state.to_string_lossy().into_owned(),
             containers,
+            stuck: self.operations.stuck().into_iter().map(explain::told).collect(),
         }))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<wire::ExplainRequest>,
+    ) -> Result<Response<wire::ExplainResponse>, Status> {
+        explain::explain(self, &request.into_inner().wanted).map(Response::new)
     }
 
     async fn import_image(

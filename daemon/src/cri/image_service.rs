@@ -7,11 +7,12 @@ use std::sync::Arc;
 use cri_api::v1;
 use tonic::{Request, Response, Status};
 
-use super::{calls, deadline::timeout};
+use super::{bounded::Call, calls};
 use crate::{
     image::{Images, PinnedNames, Pulls},
     layout::Layout,
     oci::Handlers,
+    operations::{About, Operations},
 };
 
 /// Images.
@@ -27,6 +28,8 @@ pub struct ImageService {
     pub pinned: PinnedNames,
     /// Where they are.
     pub layout: Layout,
+    /// What is under way with them.
+    pub operations: Operations,
 }
 
 /// The stream of a call that is not implemented: there is none.
@@ -61,17 +64,19 @@ impl v1::image_service_server::ImageService for ImageService {
         &self,
         request: Request<v1::PullImageRequest>,
     ) -> Result<Response<v1::PullImageResponse>, Status> {
-        let deadline = timeout(request.metadata());
-        calls::pull_image::handle(&self.pulls, &self.handlers, request.into_inner(), deadline)
-            .await
-            .map(Response::new)
+        let about = About::image(request.get_ref().image.as_ref().map_or("", |image| &image.image));
+        let call = Call::new("PullImage", about, request.metadata()).without_own_bound();
+        let work = calls::pull_image::handle(&self.pulls, &self.handlers, request.into_inner());
+        call.run(&self.operations, work).await
     }
 
     async fn remove_image(
         &self,
         request: Request<v1::RemoveImageRequest>,
     ) -> Result<Response<v1::RemoveImageResponse>, Status> {
-        calls::remove_image::handle(&self.images, request.into_inner()).await.map(Response::new)
+        let about = About::image(request.get_ref().image.as_ref().map_or("", |image| &image.image));
+        let call = Call::new("RemoveImage", about, request.metadata());
+        call.run(&self.operations, calls::remove_image::handle(&self.images, request.into_inner())).await
     }
 
     async fn image_fs_info(

@@ -3,11 +3,13 @@
 //! A call checks, converts and hands over (I5: its future may be dropped at any await). Owns: the routing
 //! tables, conversions, the mapping of errors to codes. Never: state.
 
+mod bounded;
 mod calls;
 mod control_service;
 mod convert;
 mod deadline;
 mod error;
+mod explain;
 mod image_service;
 mod looks;
 mod runtime_service;

@@ -7,9 +7,15 @@ use std::sync::Arc;
 use cri_api::v1;
 use tonic::{Request, Response, Status};
 
-use super::{calls, control_service::Identity};
+use super::{bounded::Call, calls, control_service::Identity};
 use crate::{
-    container::Containers, events::Events, image::Images, oci::Handlers, sandbox::Sandboxes, stats::Stats,
+    container::Containers,
+    events::Events,
+    image::Images,
+    oci::Handlers,
+    operations::{About, Operations},
+    sandbox::Sandboxes,
+    stats::Stats,
 };
 
 /// Sandboxes and containers.
@@ -31,6 +37,25 @@ pub struct RuntimeService {
     pub events: Events,
 }
 
+impl RuntimeService {
+    fn operations(&self) -> &Operations {
+        &self.containers.parts().operations
+    }
+}
+
+/// A pod that may have no id yet.
+fn about_pod(config: Option<&v1::PodSandboxConfig>) -> About {
+    let metadata = config.and_then(|config| config.metadata.as_ref());
+    metadata.map_or(About::Nothing, |metadata| About::pod(&metadata.namespace, &metadata.name))
+}
+
+/// A container that may have no id yet.
+fn about_new(request: &v1::CreateContainerRequest) -> About {
+    let metadata = request.config.as_ref().and_then(|config| config.metadata.as_ref());
+    let name = metadata.map_or("", |metadata| &metadata.name);
+    About::In(request.pod_sandbox_id.clone(), name.to_owned())
+}
+
 /// The stream of a call that is not implemented: there is none.
 type Never<T> = tokio_stream::Empty<Result<T, Status>>;
 
@@ -44,32 +69,41 @@ impl v1::runtime_service_server::RuntimeService for RuntimeService {
         &self,
         request: Request<v1::RunPodSandboxRequest>,
     ) -> Result<Response<v1::RunPodSandboxResponse>, Status> {
-        calls::run_pod_sandbox::handle(&self.sandboxes, &self.containers, request.into_inner())
-            .await
-            .map(Response::new)
+        let call =
+            Call::new("RunPodSandbox", about_pod(request.get_ref().config.as_ref()), request.metadata());
+        let work = calls::run_pod_sandbox::handle(&self.sandboxes, &self.containers, request.into_inner());
+        call.run(self.operations(), work).await
     }
 
     async fn stop_pod_sandbox(
         &self,
         request: Request<v1::StopPodSandboxRequest>,
     ) -> Result<Response<v1::StopPodSandboxResponse>, Status> {
-        calls::stop_pod_sandbox::handle(&self.sandboxes, &self.containers, request.into_inner())
-            .await
-            .map(Response::new)
+        let call = Call::new(
+            "StopPodSandbox",
+            About::Id(request.get_ref().pod_sandbox_id.clone()),
+            request.metadata(),
+        );
+        let work = calls::stop_pod_sandbox::handle(&self.sandboxes, &self.containers, request.into_inner());
+        call.run(self.operations(), work).await
     }
 
     async fn remove_pod_sandbox(
         &self,
         request: Request<v1::RemovePodSandboxRequest>,
     ) -> Result<Response<v1::RemovePodSandboxResponse>, Status> {
-        calls::remove_pod_sandbox::handle(
+        let call = Call::new(
+            "RemovePodSandbox",
+            About::Id(request.get_ref().pod_sandbox_id.clone()),
+            request.metadata(),
+        );
+        let work = calls::remove_pod_sandbox::handle(
             &self.sandboxes,
             &self.containers,
             &self.images,
             request.into_inner(),
-        )
-        .await
-        .map(Response::new)
+        );
+        call.run(self.operations(), work).await
     }
 
     async fn pod_sandbox_status(
@@ -104,32 +138,51 @@ impl v1::runtime_service_server::RuntimeService for RuntimeService {
         &self,
         request: Request<v1::CreateContainerRequest>,
     ) -> Result<Response<v1::CreateContainerResponse>, Status> {
-        calls::create_container::handle(&self.sandboxes, &self.images, &self.containers, request.into_inner())
-            .await
-            .map(Response::new)
+        let call = Call::new("CreateContainer", about_new(request.get_ref()), request.metadata());
+        let work = calls::create_container::handle(
+            &self.sandboxes,
+            &self.images,
+            &self.containers,
+            request.into_inner(),
+        );
+        call.run(self.operations(), work).await
     }
 
     async fn start_container(
         &self,
         request: Request<v1::StartContainerRequest>,
     ) -> Result<Response<v1::StartContainerResponse>, Status> {
-        calls::start_container::handle(&self.containers, request.into_inner()).await.map(Response::new)
+        let call = Call::new(
+            "StartContainer",
+            About::Id(request.get_ref().container_id.clone()),
+            request.metadata(),
+        );
+        let work = calls::start_container::handle(&self.containers, request.into_inner());
+        call.run(self.operations(), work).await
     }
 
     async fn stop_container(
         &self,
         request: Request<v1::StopContainerRequest>,
     ) -> Result<Response<v1::StopContainerResponse>, Status> {
-        calls::stop_container::handle(&self.containers, request.into_inner()).await.map(Response::new)
+        let call =
+            Call::new("StopContainer", About::Id(request.get_ref().container_id.clone()), request.metadata())
+                .allow(request.get_ref().timeout);
+        let work = calls::stop_container::handle(&self.containers, request.into_inner());
+        call.run(self.operations(), work).await
     }
 
     async fn remove_container(
         &self,
         request: Request<v1::RemoveContainerRequest>,
     ) -> Result<Response<v1::RemoveContainerResponse>, Status> {
-        calls::remove_container::handle(&self.containers, &self.images, request.into_inner())
-            .await
-            .map(Response::new)
+        let call = Call::new(
+            "RemoveContainer",
+            About::Id(request.get_ref().container_id.clone()),
+            request.metadata(),
+        );
+        let work = calls::remove_container::handle(&self.containers, &self.images, request.into_inner());
+        call.run(self.operations(), work).await
     }
 
     async fn list_containers(
@@ -159,23 +212,37 @@ impl v1::runtime_service_server::RuntimeService for RuntimeService {
         &self,
         request: Request<v1::UpdateContainerResourcesRequest>,
     ) -> Result<Response<v1::UpdateContainerResourcesResponse>, Status> {
-        calls::update_container_resources::handle(&self.containers, request.into_inner())
-            .await
-            .map(Response::new)
+        let call = Call::new(
+            "UpdateContainerResources",
+            About::Id(request.get_ref().container_id.clone()),
+            request.metadata(),
+        );
+        let work = calls::update_container_resources::handle(&self.containers, request.into_inner());
+        call.run(self.operations(), work).await
     }
 
     async fn reopen_container_log(
         &self,
         request: Request<v1::ReopenContainerLogRequest>,
     ) -> Result<Response<v1::ReopenContainerLogResponse>, Status> {
-        calls::reopen_container_log::handle(&self.containers, request.into_inner()).await.map(Response::new)
+        let call = Call::new(
+            "ReopenContainerLog",
+            About::Id(request.get_ref().container_id.clone()),
+            request.metadata(),
+        );
+        let work = calls::reopen_container_log::handle(&self.containers, request.into_inner());
+        call.run(self.operations(), work).await
     }
 
     async fn exec_sync(
         &self,
         request: Request<v1::ExecSyncRequest>,
     ) -> Result<Response<v1::ExecSyncResponse>, Status> {
-        calls::exec_sync::handle(&self.containers, request.into_inner()).await.map(Response::new)
+        let call =
+            Call::new("ExecSync", About::Id(request.get_ref().container_id.clone()), request.metadata())
+                .allow(request.get_ref().timeout);
+        let work = calls::exec_sync::handle(&self.containers, request.into_inner());
+        call.run(self.operations(), work).await
     }
 
     async fn exec(&self, _: Request<v1::ExecRequest>) -> Result<Response<v1::ExecResponse>, Status> {
@@ -197,18 +264,22 @@ impl v1::runtime_service_server::RuntimeService for RuntimeService {
         &self,
         request: Request<v1::ContainerStatsRequest>,
     ) -> Result<Response<v1::ContainerStatsResponse>, Status> {
-        calls::container_stats::handle(&self.containers, &self.stats, request.into_inner())
-            .await
-            .map(Response::new)
+        let call = Call::new(
+            "ContainerStats",
+            About::Id(request.get_ref().container_id.clone()),
+            request.metadata(),
+        );
+        let work = calls::container_stats::handle(&self.containers, &self.stats, request.into_inner());
+        call.run(self.operations(), work).await
     }
 
     async fn list_container_stats(
         &self,
         request: Request<v1::ListContainerStatsRequest>,
     ) -> Result<Response<v1::ListContainerStatsResponse>, Status> {
-        calls::list_container_stats::handle(&self.containers, &self.stats, request.into_inner())
-            .await
-            .map(Response::new)
+        let call = Call::new("ListContainerStats", About::Nothing, request.metadata());
+        let work = calls::list_container_stats::handle(&self.containers, &self.stats, request.into_inner());
+        call.run(self.operations(), work).await
     }
 
     type StreamContainerStatsStream = Never<v1::StreamContainerStatsResponse>;
@@ -224,20 +295,25 @@ impl v1::runtime_service_server::RuntimeService for RuntimeService {
         &self,
         request: Request<v1::PodSandboxStatsRequest>,
     ) -> Result<Response<v1::PodSandboxStatsResponse>, Status> {
+        let call = Call::new(
+            "PodSandboxStats",
+            About::Id(request.get_ref().pod_sandbox_id.clone()),
+            request.metadata(),
+        );
         let (sandboxes, containers) = (&self.sandboxes, &self.containers);
-        calls::pod_sandbox_stats::handle(sandboxes, containers, &self.stats, request.into_inner())
-            .await
-            .map(Response::new)
+        let work = calls::pod_sandbox_stats::handle(sandboxes, containers, &self.stats, request.into_inner());
+        call.run(self.operations(), work).await
     }
 
     async fn list_pod_sandbox_stats(
         &self,
         request: Request<v1::ListPodSandboxStatsRequest>,
     ) -> Result<Response<v1::ListPodSandboxStatsResponse>, Status> {
+        let call = Call::new("ListPodSandboxStats", About::Nothing, request.metadata());
         let (sandboxes, containers) = (&self.sandboxes, &self.containers);
-        calls::list_pod_sandbox_stats::handle(sandboxes, containers, &self.stats, request.into_inner())
-            .await
-            .map(Response::new)
+        let work =
+            calls::list_pod_sandbox_stats::handle(sandboxes, containers, &self.stats, request.into_inner());
+        call.run(self.operations(), work).await
     }
 
     type StreamPodSandboxStatsStream = Never<v1::StreamPodSandboxStatsResponse>;

@@ -23,7 +23,8 @@ pub use pod_init::PodInit;
 pub use registry::Sandboxes;
 
 use crate::{
-    cgroups::Cgroups, events::Events, layout::Layout, network::Networks, oci::Handlers, shims::Shims,
+    cgroups::Cgroups, events::Events, layout::Layout, network::Networks, oci::Handlers,
+    operations::Operations, shims::Shims,
 };
 
 /// What sandboxes are made of.
@@ -43,6 +44,8 @@ pub struct Parts {
     pub boot_id: String,
     /// Who is told what happens to them.
     pub events: Events,
+    /// What is under way with them.
+    pub operations: Operations,
 }
 
 #[cfg(test)]

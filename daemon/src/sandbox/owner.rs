@@ -158,9 +158,9 @@ struct Owner {
 impl Owner {
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         match self.state {
-            State::Creating => self.begin(run::run),
-            State::Stopping => self.begin(stop::stop),
-            State::Reclaiming => self.begin(reclaim::reclaim),
+            State::Creating => self.begin("run", run::run),
+            State::Stopping => self.begin("stop", stop::stop),
+            State::Reclaiming => self.begin("remove", reclaim::reclaim),
             State::Ready | State::Undone | State::NotReady | State::Gone => {}
         }
         while self.state != State::Gone {
@@ -175,6 +175,9 @@ impl Owner {
                     self.handle(event);
                 }
                 Message::Ended(event, error) => {
+                    if let Some(error) = &error {
+                        self.parts.operations.note(&self.facts.id, format!("failed: {error}"));
+                    }
                     self.error = error.or(self.error.take());
                     self.handle(event);
                 }
@@ -233,14 +236,14 @@ impl Owner {
                 self.ready.answer(&failed);
             }
             Effect::RefuseReady => self.ready.answer(&Err(SandboxError::NotReady(self.facts.id.clone()))),
-            Effect::BeginStop => self.begin(stop::stop),
+            Effect::BeginStop => self.begin("stop", stop::stop),
             Effect::AnswerStopped => self.stop.answer(&Ok(())),
             Effect::AnswerStopFailed => {
                 let failed = failed();
                 self.stop.answer(&failed);
                 self.remove.answer(&failed);
             }
-            Effect::BeginReclaim => self.begin(reclaim::reclaim),
+            Effect::BeginReclaim => self.begin("remove", reclaim::reclaim),
             Effect::AnswerRemoved => {
                 self.registry.forget(&self.facts);
                 self.remove.answer(&Ok(()));
@@ -253,12 +256,13 @@ impl Owner {
     }
 
     /// Starts a procedure; its end comes back as an event.
-    fn begin<P, W>(&self, procedure: P)
+    fn begin<P, W>(&self, what: &'static str, procedure: P)
     where
         P: FnOnce(Arc<SandboxFacts>, Arc<Parts>) -> W,
         W: Future<Output = (Event, Option<SandboxError>)> + Send + 'static,
     {
         let work = procedure(self.facts.clone(), self.parts.clone());
+        let work = self.parts.operations.run(&self.facts.id, what, work);
         let inbox = self.inbox.clone();
         tasks::spawn("sandbox procedure", async move {
             let (event, error) = work.await;

@@ -76,6 +76,7 @@ impl Sandboxes {
 
     fn insert(&self, maps: &mut Maps, facts: SandboxFacts, state: State) -> Sandbox {
         let (id, name) = (facts.id.clone(), facts.config.name.clone());
+        self.parts.operations.introduce_pod(&id, &name.namespace, &name.name);
         let sandbox = Sandbox::spawn(facts, state, self.parts.clone(), self.clone());
         // What is only there to be reclaimed has no name any more: a retry makes its own.
         if state != State::Reclaiming {
@@ -112,6 +113,7 @@ impl Sandboxes {
     pub(super) fn forget(&self, facts: &SandboxFacts) {
         self.free_name(facts);
         self.maps().by_id.remove(&facts.id);
+        self.parts.operations.forget(&facts.id);
     }
 
     /// The sandbox of an id or of a unique beginning of one; only those that have been made whole.
@@ -124,6 +126,11 @@ impl Sandboxes {
     /// As [`Self::find`], where it must be there.
     pub fn get(&self, wanted: &str) -> Result<Sandbox, SandboxError> {
         self.find(wanted)?.ok_or_else(|| SandboxError::NotFound(wanted.to_owned()))
+    }
+
+    /// The sandbox of this whole id, half-made ones included.
+    pub fn by_id(&self, id: &str) -> Option<Sandbox> {
+        self.maps().by_id.get(id).cloned()
     }
 
     /// All that have been made whole.

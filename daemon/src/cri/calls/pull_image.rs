@@ -3,8 +3,6 @@
 //!
 //! Never: says a secret, or answers before the image is whole.
 
-use std::time::Duration;
-
 use cri_api::v1;
 use tonic::Status;
 
@@ -21,7 +19,6 @@ pub(in crate::cri) async fn handle(
     pulls: &Pulls,
     handlers: &Handlers,
     request: v1::PullImageRequest,
-    timeout: Option<Duration>,
 ) -> Result<v1::PullImageResponse, Status> {
     let spec = request.image.ok_or_else(|| error::invalid("image is missing"))?;
     let name = required(&spec.image, "image.image")?;
@@ -30,12 +27,6 @@ pub(in crate::cri) async fn handle(
     }
     let credentials = credentials(request.auth, &name)?;
     let mut pull = pulls.pull(&name, credentials).await.map_err(|e| error::image(&e))?;
-    let pulled = match timeout {
-        None => pull.image().await,
-        Some(timeout) => tokio::time::timeout(timeout, pull.image()).await.map_err(|_| {
-            Status::deadline_exceeded(format!("image {name} was not there within the caller's deadline"))
-        })?,
-    };
-    let image = pulled.map_err(|e| error::image(&e))?;
+    let image = pull.image().await.map_err(|e| error::image(&e))?;
     Ok(v1::PullImageResponse { image_ref: image.id.clone() })
 }

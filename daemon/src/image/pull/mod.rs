@@ -20,7 +20,10 @@ use super::{
     Credentials, Image, ImageError, Images, Progress, Reference, Registries, limits::PULL_LINGER,
     registry::Session,
 };
-use crate::tasks;
+use crate::{
+    operations::{self, Operations},
+    tasks,
+};
 
 /// What makes two pulls one: the same name asked with the same credentials.
 type Key = (Reference, Credentials);
@@ -35,6 +38,7 @@ pub struct Pulls(Arc<Inner>);
 struct Inner {
     images: Images,
     registries: Registries,
+    operations: Operations,
     under_way: Mutex<HashMap<Key, Flight>>,
 }
 
@@ -53,8 +57,8 @@ pub struct Pull(Flight);
 
 impl Pulls {
     /// Will pull into this store.
-    pub fn new(images: Images, registries: Registries) -> Self {
-        Self(Arc::new(Inner { images, registries, under_way: Mutex::default() }))
+    pub fn new(images: Images, registries: Registries, operations: Operations) -> Self {
+        Self(Arc::new(Inner { images, registries, operations, under_way: Mutex::default() }))
     }
 
     /// Begins a pull, or joins an equal one. A pull that nobody waits for any more ends after
@@ -80,7 +84,9 @@ impl Pulls {
         under_way.insert(key.clone(), flight.clone());
         let (inner, callers, written) = (Arc::clone(&self.0), flight.callers.subscribe(), written.to_owned());
         tasks::spawn("pull", async move {
-            let result = inner.fly(&key, &written, &tell, callers).await;
+            // In the callers' words, so that their calls are seen to wait for this.
+            let work = inner.fly(&key, &written, &tell, callers);
+            let result = inner.operations.run_image(&written, "pull", work).await;
             if let Err(error) = &result {
                 let error: &dyn std::error::Error = error;
                 tracing::info!(image = %key.0, error, "an image was not pulled");
@@ -137,9 +143,12 @@ impl Inner {
         tell: &watch::Sender<Progress>,
     ) -> Result<Arc<Image>, ImageError> {
         let failed = |source| ImageError::Registry { image: name.to_string(), source };
+        let place = operations::enter("pull.resolve");
         let session = self.registries.session(name, written, credentials.clone()).await;
         let session: Arc<Session> = Arc::new(session.map_err(failed)?);
         let found = resolve::resolve(&session, name).await?;
+        drop(place);
+        let _place = operations::enter("pull.layers");
         layers::bring(&self.images, session, name, found, tell).await
     }
 }
@@ -188,6 +197,7 @@ mod tests {
     use super::{Flight, ImageError, Images, Pulls, Reference, Registries};
     use crate::{
         image::{Bounds, Credentials, Progress},
+        operations::Operations,
         snapshot::PlainCopy,
     };
 
@@ -198,7 +208,8 @@ mod tests {
         let images = Images::open(&root, snapshots, Bounds::default()).unwrap();
         let (configuration, certificates) = (folder.join("registries.conf"), folder.join("certs.d"));
         let stall = Duration::from_secs(1);
-        let pulls = Pulls::new(images, Registries { configuration, certificates, stall });
+        let registries = Registries { configuration, certificates, stall };
+        let pulls = Pulls::new(images, registries, Operations::default());
         let key = (Reference::parse("busybox").unwrap(), Credentials::Anonymous);
         let (progress, outcome) = (watch::channel(Progress::default()).1, watch::channel(None).1);
         let flight = Flight { callers: watch::channel(waiting).0, progress, outcome };

@@ -9,6 +9,7 @@ use crate::image::{
     limits::INDEX_DEPTH,
     registry::Session,
 };
+use crate::operations;
 
 /// What was found, and where.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ pub(super) struct Found {
 pub(super) async fn resolve(session: &Session, name: &Reference) -> Result<Found, ImageError> {
     let mut at = 0;
     loop {
+        let _waiting = operations::waiting(|| format!("the registry {}", session.host(at)));
         match documents(session, at, name).await {
             Ok(candidate) => return Ok(Found { candidate, at }),
             Err(error) if at + 1 < session.places() => {
