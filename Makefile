@@ -12,6 +12,15 @@ CARGO := .ci/cargo
 MUSL := x86_64-unknown-linux-musl
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 STATIC := $(TARGET_DIR)/$(MUSL)/shim
+PROFILE := release
+# FAILPOINTS=1: a build of its own, which tests may kill, fail or delay at each named step. Never to be installed.
+ifdef FAILPOINTS
+override DIST := target/dist-failpoints
+STATIC := $(TARGET_DIR)/failpoints/$(MUSL)/shim
+PROFILE := dev
+SHIM_FEATURES := --features shim/failpoints --target-dir $(TARGET_DIR)/failpoints
+DAEMON_FEATURES := --features failpoints
+endif
 # The daemon embeds both; one cargo call for all packages would unify features and pull tokio into the shim.
 export TAFFRAIL_SHIM_BIN := $(STATIC)/taffrail-shim
 export TAFFRAIL_DEMO_BIN := $(STATIC)/taffrail-demo
@@ -23,14 +32,14 @@ help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 .PHONY: build
-build: ## target/dist/taffrail, the shim embedded, and the same shim beside it
+build: ## target/dist/taffrail, the shim embedded, and the same shim beside it; FAILPOINTS=1: target/dist-failpoints
 	@.ci/setup build
-	$(CARGO) build -p shim -p demo --profile shim --target $(MUSL)
+	$(CARGO) build -p shim -p demo --profile shim --target $(MUSL) $(SHIM_FEATURES)
 	@.ci/static $(TAFFRAIL_SHIM_BIN) $(TAFFRAIL_DEMO_BIN)
-	$(CARGO) build --release -p daemon
+	$(CARGO) build --profile $(PROFILE) -p daemon $(DAEMON_FEATURES)
 	@mkdir -p $(DIST)
 	@install -m 755 $(TAFFRAIL_SHIM_BIN) $(DIST)/.taffrail-shim.new && mv $(DIST)/.taffrail-shim.new $(DIST)/taffrail-shim
-	@install -m 755 $(TARGET_DIR)/release/taffrail $(DIST)/.taffrail.new && mv $(DIST)/.taffrail.new $(DIST)/taffrail
+	@install -m 755 $(TARGET_DIR)/$(PROFILE:dev=debug)/taffrail $(DIST)/.taffrail.new && mv $(DIST)/.taffrail.new $(DIST)/taffrail
 	@ls -l $(DIST)/taffrail $(DIST)/taffrail-shim
 
 .PHONY: install

@@ -8,7 +8,7 @@ use tests::{
     ask,
     daemon::{Daemon, Options},
     eventually::eventually,
-    host,
+    failpoints::{self, Failpoints},
     limits::SOON,
 };
 
@@ -54,30 +54,26 @@ echo "scripted LATE" >> $told/journal"#;
 
 #[test]
 fn a_daemon_that_dies_around_a_plugin_leaves_nothing() {
-    let program = host::tools().join("taffrail-failpoints");
-    if !program.is_file() {
-        return host::skip("failpoints", "no program with failpoints: .ci/test builds it");
-    }
+    let Some(program) = failpoints::program() else { return };
+    let points = Failpoints::default();
     let folder = Folder::new();
     folder.script("scripted");
     folder.configure("10-scripted.conflist", &scripted("scripted"));
-    let options = Options { program: Some(program), ..folder.options() };
+    let options = Options { program: Some(program), environment: points.environment(), ..folder.options() };
     let Some(mut daemon) = Daemon::start_with(options) else { return };
     for (nr, step) in
         ["network.plan", "network.attach", "network.record", "network.detach", "network.detached"]
             .iter()
             .enumerate()
     {
-        daemon.kill9();
-        daemon.set_environment(vec![("TAFFRAIL_FAILPOINT".to_owned(), (*step).to_owned())]);
-        daemon.launch();
+        points.set(step, "kill");
         let config = ask::pod(&format!("p{nr}"), &daemon.path("logs"));
         if let Ok(answer) = daemon.client().run_pod_sandbox(ask::run(&config)) {
             let stopped = daemon.client().stop_pod_sandbox(ask::stop_pod(&answer.pod_sandbox_id));
             assert!(stopped.is_err(), "{step}: it dies there");
         }
         daemon.forget();
-        daemon.set_environment(Vec::new());
+        points.clear(step);
         daemon.launch();
         // As a kubelet does: what is half-made is gone, what is stopped is removed, and the same pod is asked for again.
         daemon.remove_pods();

@@ -1,7 +1,7 @@
 //! The daemon dies at each named step of its procedures, as by SIGKILL; the next one goes on, the caller's retry
 //! converges, and in the end nothing is left.
 //!
-//! Needs the program with the feature `failpoints`, which `.ci/test` builds. Never: a step that is not listed.
+//! Needs the program with the feature `failpoints`: `make build FAILPOINTS=1`. Never: a step that is not listed.
 
 use std::fs;
 
@@ -10,6 +10,7 @@ use tests::{
     ask,
     daemon::{Daemon, Options},
     eventually::within,
+    failpoints::{self, Failpoints},
     host,
     image_file::DEMO,
     limits::SOON,
@@ -87,30 +88,22 @@ fn life(daemon: &Daemon) -> Result<(), String> {
 }
 
 /// Kills the daemon at this step of a life. `false`: the life did not come by it.
-fn dies_at(daemon: &mut Daemon, step: &str) -> bool {
-    daemon.kill9();
-    daemon.set_environment(vec![("TAFFRAIL_FAILPOINT".to_owned(), step.to_owned())]);
-    let pid = daemon.spawn();
-    let up = within(SOON, || {
-        let up = daemon.nursery().ended(pid).is_some()
-            || daemon.client().version(v1::VersionRequest::default()).is_ok();
-        up.then_some(())
-    });
-    assert!(up.is_some(), "{step}: the daemon neither serves nor dies");
-    let went = if daemon.nursery().ended(pid).is_some() {
-        Err(String::new())
-    } else if is_of_images(step) {
-        image_life(daemon)
-    } else {
-        life(daemon)
-    };
-    daemon.set_environment(Vec::new());
-    if went.is_ok() {
+fn dies_at(daemon: &mut Daemon, points: &Failpoints, step: &str) -> bool {
+    points.set(step, "kill");
+    if step == "recover.begin" {
         daemon.kill9();
-        return false;
+        daemon.spawn();
+    } else if is_of_images(step) {
+        image_life(daemon).ok();
+    } else {
+        life(daemon).ok();
     }
-    daemon.forget();
-    true
+    let died = within(SOON, || daemon.nursery().ended(daemon.pid())).is_some();
+    points.clear(step);
+    if died {
+        daemon.forget();
+    }
+    died
 }
 
 fn entries(daemon: &Daemon, folder: &str) -> usize {
@@ -119,18 +112,18 @@ fn entries(daemon: &Daemon, folder: &str) -> usize {
 
 #[test]
 fn the_daemon_may_die_at_every_step() {
-    let program = host::tools().join("taffrail-failpoints");
-    if !program.is_file() {
-        return host::skip("failpoints", "no program with failpoints: .ci/test builds it");
-    }
-    let options = Options { program: Some(program), ..Options::default() };
+    let Some(program) = failpoints::program() else { return };
+    let points = Failpoints::default();
+    let options = Options { program: Some(program), environment: points.environment(), ..Options::default() };
     let Some(mut daemon) = Daemon::start_with(options) else { return };
-    let steps =
-        fs::read_to_string(host::workspace().join("docs/steps.txt")).expect("the list of steps is there");
+    let list = failpoints::points();
     let mut died = 0;
-    let names = steps.lines().filter_map(|line| line.split(' ').next());
+    let names = list.iter().map(|point| point.name.as_str());
     for step in names.filter(|step| !step.starts_with("supervise.") && !ELSEWHERE.contains(step)) {
-        assert!(dies_at(&mut daemon, step), "no life comes by the step {step}; is it in the list of others?");
+        assert!(
+            dies_at(&mut daemon, &points, step),
+            "no life comes by the step {step}; is it in the list of others?"
+        );
         daemon.launch();
         if is_of_images(step) {
             image_life(&daemon).unwrap_or_else(|e| panic!("after a death at {step}: {e}"));

@@ -11,6 +11,7 @@ pub mod crictl;
 pub mod critest;
 pub mod daemon;
 pub mod eventually;
+pub mod failpoints;
 pub mod host;
 pub mod image_file;
 pub mod images;

@@ -19,7 +19,7 @@ use crate::{
         spec::{Found, ImageDefaults, PodFiles, SpecError, SpecInputs, generate},
     },
     sandbox::{Lease, SandboxFacts},
-    steps::step,
+    steps::attempt,
     store,
     tasks::{Pool, blocking},
 };
@@ -75,12 +75,12 @@ async fn make(
 ) -> Result<User, ContainerError> {
     let id = ContainerId::parse(&facts.id).map_err(|e| ContainerError::step(&facts.id, "id", e))?;
     let failed = |step: &'static str| move |e: String| ContainerError::step(&facts.id, step, e);
-    let disk_step = |name: &'static str, work: Box<dyn FnOnce() -> Result<(), String> + Send>| async move {
-        step(name, blocking(Pool::Disk, work)).await.map_err(failed(name))
+    let disk_attempt = |name: &'static str, work: Box<dyn FnOnce() -> Result<(), String> + Send>| async move {
+        attempt(name, blocking(Pool::Disk, work)).await.map_err(failed(name))
     };
     {
         let (facts, parts, id) = (facts.clone(), parts.clone(), id.clone());
-        disk_step("container.facts", Box::new(move || remember(&facts, &parts.layout, &id).map_err(text)))
+        disk_attempt("container.facts", Box::new(move || remember(&facts, &parts.layout, &id).map_err(text)))
             .await?;
     }
     {
@@ -90,7 +90,7 @@ async fn make(
             bundle::make(&parts.layout.bundle(&id), &rootfs).map_err(text)?;
             parts.snapshots.mount(id.as_str(), &layers, &rootfs).map_err(|e| e.to_string())
         };
-        disk_step("container.rootfs", Box::new(mount)).await?;
+        disk_attempt("container.rootfs", Box::new(mount)).await?;
     }
     foreign_paths(facts).await?;
     let CreateWork { sandbox, defaults, target, pin, lease, .. } = work;
@@ -103,11 +103,12 @@ async fn make(
                 .map_err(|e| ContainerError::step(&facts.id, "container.spec", e))?;
             Ok::<_, ContainerError>(found.user)
         };
-        step("container.spec", blocking(Pool::Disk, write)).await?
+        attempt("container.spec", blocking(Pool::Disk, write)).await?
     };
     let created = parts.layout.container_created(&id);
     let mark = serde_json::to_vec(&user).map_err(|e| failed("container.created")(e.to_string()))?;
-    disk_step("container.created", Box::new(move || store::replace(&created, &mark).map_err(text))).await?;
+    disk_attempt("container.created", Box::new(move || store::replace(&created, &mark).map_err(text)))
+        .await?;
     drop((pin, lease));
     Ok(user)
 }
@@ -116,7 +117,7 @@ async fn make(
 async fn foreign_paths(facts: &Arc<ContainerFacts>) -> Result<(), ContainerError> {
     let asked = facts.clone();
     let look = blocking(Pool::Foreign, move || sources::prepare(&asked.config.mounts));
-    let Ok(looked) = tokio::time::timeout(limits::FOREIGN, step("container.sources", look)).await else {
+    let Ok(looked) = tokio::time::timeout(limits::FOREIGN, attempt("container.sources", look)).await else {
         let paths: Vec<&str> = facts.config.mounts.iter().map(|mount| mount.host_path.as_str()).collect();
         return Err(ContainerError::Hangs { id: facts.id.clone(), paths: paths.join(", ") });
     };

@@ -3,7 +3,7 @@
 //! Never: a gRPC code; that is `cri::error`'s.
 
 use super::user::UserError;
-use crate::{ids::Ambiguous, oci::UnknownHandler, oci::spec::SpecError};
+use crate::{ids::Ambiguous, oci::UnknownHandler, oci::spec::SpecError, steps::CanFail};
 
 /// Why something with a container failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -162,6 +162,12 @@ pub enum ContainerError {
         /// What, and why.
         what: String,
     },
+}
+
+impl<T> CanFail for Result<T, ContainerError> {
+    fn failed(why: String) -> Self {
+        Err(ContainerError::Step { id: String::new(), step: "a step", message: why })
+    }
 }
 
 impl ContainerError {

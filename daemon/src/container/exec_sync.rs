@@ -22,7 +22,7 @@ use protocol::{
 use tokio::{io::AsyncReadExt, net::unix::pipe, sync::Semaphore};
 
 use super::{Container, ContainerError, Parts, lifecycle::State};
-use crate::{limits, steps::step, tasks};
+use crate::{limits, steps::attempt, tasks};
 
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 /// Tells this daemon's execs from those of the one before.
@@ -86,7 +86,7 @@ pub async fn exec_sync(
     let asked =
         tasks::outlive(
             "exec",
-            async move { step("exec.ask", link.exec(request, vec![out, err, end])).await },
+            async move { attempt("exec.ask", link.exec(request, vec![out, err, end])).await },
         );
     asked.await.map_err(|e| ContainerError::shim(&facts.id, e))?;
     collect(container, stdout, stderr, outcome, timeout).await

@@ -11,7 +11,7 @@ use super::{ContainerError, ContainerFacts, Parts, View, ending::Ending, lifecyc
 use crate::{
     limits,
     shims::{ShimLink, dismiss_by_force},
-    steps::step,
+    steps::{attempt, step},
     tasks::{Pool, blocking},
 };
 
@@ -23,7 +23,7 @@ pub(super) async fn kill(
 ) -> Ending {
     let Ok(id) = ContainerId::parse(&facts.id) else { return Ending::of(Event::KillOver) };
     let asked = match &link {
-        Some(link) => step("container.kill", link.kill(limits::SHIM_RECOVER)).await.is_ok(),
+        Some(link) => attempt("container.kill", link.kill(limits::SHIM_RECOVER)).await.is_ok(),
         None => false,
     };
     if !asked {

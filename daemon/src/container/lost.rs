@@ -13,7 +13,7 @@ use super::{ContainerFacts, Parts};
 use crate::{
     clock::now_nanos,
     shims::read_exit_record,
-    steps::step,
+    steps::attempt,
     store,
     sys::lock::{TryLock, try_lock},
     tasks::{Pool, blocking},
@@ -78,5 +78,5 @@ async fn write(
         store::replace(&parts.layout.exit_record(&id), &record.encode())?;
         Ok(record)
     };
-    step("container.lost", blocking(Pool::Disk, work)).await
+    attempt("container.lost", blocking(Pool::Disk, work)).await
 }

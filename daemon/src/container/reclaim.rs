@@ -11,7 +11,7 @@ use super::{ContainerError, ContainerFacts, Parts, ending::Ending, lifecycle::Ev
 use crate::{
     limits,
     shims::{ShimLink, dismiss_by_force},
-    steps::step,
+    steps::attempt,
     store,
     sys::{self, lock},
     tasks::{Pool, blocking, limited},
@@ -22,15 +22,16 @@ pub(super) async fn reclaim(facts: Arc<ContainerFacts>, parts: Arc<Parts>) -> En
     let mut errors = Vec::new();
     // From here on it is half-made, whatever else is gone when the daemon dies.
     let created = parts.layout.container_created(&id);
-    let unmade = step("container.unmake", blocking(Pool::Disk, move || store::remove_file(&created))).await;
+    let unmade =
+        attempt("container.unmake", blocking(Pool::Disk, move || store::remove_file(&created))).await;
     errors.extend(unmade.err().map(|e| format!("mark of its making: {e}")));
-    errors.extend(step("container.dismiss", dismiss(&facts, &parts, &id)).await.err());
-    errors.extend(step("container.delete", delete(&facts, &parts, &id)).await.err());
+    errors.extend(attempt("container.dismiss", dismiss(&facts, &parts, &id)).await.err());
+    errors.extend(attempt("container.delete", delete(&facts, &parts, &id)).await.err());
     let work = {
         let (facts, parts) = (facts.clone(), parts.clone());
         move || dismantle(&facts, &parts, &id, errors)
     };
-    let errors = step("container.dismantle", blocking(Pool::Disk, work)).await;
+    let errors = attempt("container.dismantle", blocking(Pool::Disk, work)).await;
     if errors.is_empty() {
         return Ending::of(Event::ReclaimDone);
     }

@@ -14,7 +14,7 @@ use super::{ContainerError, ContainerFacts, Parts, Resources, ending::Ending, li
 use crate::{
     oci::bundle,
     shims::{LinkError, ShimLink},
-    steps::step,
+    steps::attempt,
     store,
     tasks::{Pool, blocking},
 };
@@ -55,14 +55,14 @@ async fn launch(
             }
             store::replace(&parts.layout.container_launched(&id), b"")
         };
-        step("container.launched", blocking(Pool::Disk, prepare))
+        attempt("container.launched", blocking(Pool::Disk, prepare))
             .await
             .map_err(|e| ContainerError::step(&facts.id, "container.launched", e))?;
     }
-    let newborn = step("shim.newborn", parts.shims.newborn()).await;
+    let newborn = attempt("shim.newborn", parts.shims.newborn()).await;
     let link = newborn.map_err(|e| ContainerError::shim(&facts.id, e))?.link;
     // The connection by which it was born ends with this value; the container's own goes on.
-    let answer = step("runtime.create", link.launch(request)).await;
+    let answer = attempt("runtime.create", link.launch(request)).await;
     match answer.map_err(|e| ContainerError::shim(&facts.id, e))?.failure.into_option() {
         None => Ok(link),
         Some(failure) => {
@@ -96,7 +96,7 @@ pub(super) async fn go_on(facts: &ContainerFacts, link: &ShimLink) -> Result<shi
     loop {
         match state.phase.enum_value_or_default() {
             Phase::CREATED => {
-                let answer = step("runtime.start", link.start()).await.map_err(gone)?;
+                let answer = attempt("runtime.start", link.start()).await.map_err(gone)?;
                 if let Some(failure) = answer.failure.into_option() {
                     return Err(start_error(facts, &failure));
                 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     oci::spec,
     stats,
-    steps::step,
+    steps::attempt,
     store,
     tasks::{Pool, blocking, limited},
 };
@@ -60,7 +60,8 @@ async fn make(
     }
     let recorded = {
         let (record, after) = (parts.layout.container_resources(&id), after.clone());
-        step("container.resources", blocking(Pool::Disk, move || store::replace_json(&record, &after))).await
+        attempt("container.resources", blocking(Pool::Disk, move || store::replace_json(&record, &after)))
+            .await
     };
     if let Err(error) = recorded {
         if alive {
@@ -108,7 +109,7 @@ async fn apply(
         blocking(Pool::Disk, write).await.map_err(|e| format!("the runtime's file of limits: {e}"))?;
     }
     let command = runtime.update(&run_dir, id, &file);
-    step("runtime.update", limited(Pool::Runtime, run(command, "update"))).await?;
+    attempt("runtime.update", limited(Pool::Runtime, run(command, "update"))).await?;
     let score = resources.oom_score_adj;
     if score == before.oom_score_adj {
         // Some of its processes may have set their own meanwhile.

@@ -248,9 +248,8 @@ impl Shared {
         let writer = self.writer();
         let taken = self.catalogue().take(&image.id);
         taken.map_err(|pins| ImageError::InUse { image: image.id.clone(), pins })?;
-        steps::reach("image.remove");
         let path = self.folder.join(format!("{}.json", image.id.trim_start_matches("sha256:")));
-        match std::fs::remove_file(&path) {
+        match steps::check("image.remove").and_then(|()| std::fs::remove_file(&path)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 self.catalogue().put(image.clone());
                 return Err(failed("remove", &path)(error));

@@ -91,7 +91,11 @@ impl Import<'_> {
 
 /// Enters an image whose layers are there.
 pub(super) fn record(shared: &Shared, candidate: &Candidate) -> Result<Arc<Image>, ImageError> {
-    steps::reach("image.record");
+    steps::check("image.record").map_err(|source| ImageError::Catalogue {
+        what: "enter",
+        path: candidate.id.as_str().into(),
+        source,
+    })?;
     let layers = candidate.chains();
     let (config, manifest) = (candidate.config_text.clone(), candidate.manifest_text.clone());
     let mut record = Record::new(candidate.id.clone(), config, manifest, layers);

@@ -4,6 +4,8 @@
 
 use std::net::IpAddr;
 
+use crate::steps::CanFail;
+
 /// Why a pod could not be attached or detached.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {
@@ -74,6 +76,12 @@ pub enum NetworkError {
         /// What is wrong with it.
         why: &'static str,
     },
+}
+
+impl<T> CanFail for Result<T, NetworkError> {
+    fn failed(why: String) -> Self {
+        Err(NetworkError::at("a step of the network", why))
+    }
 }
 
 impl NetworkError {

@@ -24,7 +24,7 @@ use crate::{
     config::NetworkMode,
     layout::Layout,
     sandbox::SandboxConfig,
-    steps::{reach, step},
+    steps::{self, attempt},
     store,
     tasks::{self, Pool, blocking},
 };
@@ -111,14 +111,14 @@ impl Networks {
         let Some(driver) = self.current() else { return Ok(Vec::new()) };
         let pod = Pod { id: id.as_str(), netns: self.layout.net_pin(id), config };
         let mut record = driver.plan(&pod)?;
-        if let Err(error) = step("network.plan", self.write(driver, id, &record)).await {
+        if let Err(error) = attempt("network.plan", self.write(driver, id, &record)).await {
             driver.forget(id.as_str());
             return Err(error);
         }
         let planned = record.clone();
-        step("network.attach", driver.attach(&pod, &mut record)).await?;
+        attempt("network.attach", driver.attach(&pod, &mut record)).await?;
         if record != planned {
-            step("network.record", self.write(driver, id, &record)).await?;
+            attempt("network.record", self.write(driver, id, &record)).await?;
         }
         self.addresses().insert(id.to_string(), record.addresses.clone());
         Ok(record.addresses)
@@ -146,9 +146,9 @@ impl Networks {
         if let Some(record) = read(&path)? {
             let driver = self.named(&record.driver);
             let driver = driver.ok_or_else(|| NetworkError::Unknown(record.driver.clone()))?;
-            step("network.detach", driver.detach(id.as_str(), self.layout.net_pin(id), &record)).await?;
-            reach("network.detached");
-            store::remove_file(&path).map_err(|e| bad_record(&path, &e))?;
+            attempt("network.detach", driver.detach(id.as_str(), self.layout.net_pin(id), &record)).await?;
+            let gone = steps::check("network.detached").and_then(|()| store::remove_file(&path));
+            gone.map_err(|e| bad_record(&path, &e))?;
         }
         self.drivers.iter().for_each(|driver| driver.forget(id.as_str()));
         self.addresses().remove(id.as_str());

@@ -9,7 +9,7 @@ use protocol::ids::SandboxId;
 
 use super::{Parts, SandboxError, SandboxFacts, lifecycle::Event, stop::disconnect};
 use crate::{
-    steps::step,
+    steps::attempt,
     store,
     tasks::{Pool, blocking},
 };
@@ -18,7 +18,7 @@ pub(super) async fn reclaim(facts: Arc<SandboxFacts>, parts: Arc<Parts>) -> (Eve
     let Ok(id) = SandboxId::parse(&facts.id) else { return (Event::ReclaimDone, None) };
     let mark = parts.layout.sandbox_ready(&id);
     // From here on it is half-made, whatever else is gone when the daemon dies.
-    let unmade = step("sandbox.reclaim", blocking(Pool::Disk, move || store::remove_file(&mark))).await;
+    let unmade = attempt("sandbox.reclaim", blocking(Pool::Disk, move || store::remove_file(&mark))).await;
     let mut errors: Vec<String> =
         unmade.err().map(|e| format!("mark of its making: {e}")).into_iter().collect();
     errors.extend(disconnect(&facts, &parts, &id).await.err().into_iter().flatten());
@@ -33,7 +33,7 @@ pub(super) async fn reclaim(facts: Arc<SandboxFacts>, parts: Arc<Parts>) -> (Eve
         }
         errors
     };
-    let errors = step("sandbox.files_gone", blocking(Pool::Disk, work)).await;
+    let errors = attempt("sandbox.files_gone", blocking(Pool::Disk, work)).await;
     if errors.is_empty() {
         (Event::ReclaimDone, None)
     } else {

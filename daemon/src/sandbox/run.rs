@@ -10,7 +10,7 @@ use protocol::ids::SandboxId;
 use super::{Parts, PodInit, SandboxError, SandboxFacts, Sharing, lifecycle::Event};
 use crate::{
     network, shims,
-    steps::step,
+    steps::attempt,
     store, sys,
     tasks::{Pool, blocking},
 };
@@ -36,10 +36,10 @@ pub(super) async fn run(facts: Arc<SandboxFacts>, parts: Arc<Parts>) -> (Event, 
 
 async fn make(facts: &Arc<SandboxFacts>, parts: &Arc<Parts>) -> Result<(), SandboxError> {
     let id = SandboxId::parse(&facts.id).map_err(|e| SandboxError::step(&facts.id, "id", e))?;
-    let disk_step = |name: &'static str, work: fn(&SandboxFacts, &Parts, &SandboxId) -> io::Result<()>| {
+    let disk_attempt = |name: &'static str, work: fn(&SandboxFacts, &Parts, &SandboxId) -> io::Result<()>| {
         let (facts, parts, id) = (facts.clone(), parts.clone(), id.clone());
         async move {
-            let done = step(
+            let done = attempt(
                 name,
                 blocking(Pool::Disk, {
                     let facts = facts.clone();
@@ -49,20 +49,20 @@ async fn make(facts: &Arc<SandboxFacts>, parts: &Arc<Parts>) -> Result<(), Sandb
             done.await.map_err(|e| SandboxError::step(&facts.id, name, e))
         }
     };
-    disk_step("sandbox.facts", remember).await?;
-    disk_step("sandbox.files", write_files).await?;
-    step("sandbox.namespaces", namespaces(facts, parts, &id))
+    disk_attempt("sandbox.facts", remember).await?;
+    disk_attempt("sandbox.files", write_files).await?;
+    attempt("sandbox.namespaces", namespaces(facts, parts, &id))
         .await
         .map_err(|e| SandboxError::step(&facts.id, "sandbox.namespaces", e))?;
     if facts.config.network == Sharing::Pod {
         let failed = |e: String| SandboxError::step(&facts.id, "sandbox.network", e);
-        let attached = step("sandbox.network", parts.networks.attach(&id, &facts.config));
+        let attached = attempt("sandbox.network", parts.networks.attach(&id, &facts.config));
         let addresses = attached.await.map_err(|e| failed(e.to_string()))?;
         let (path, config) = (parts.layout.hosts(&id), facts.config.clone());
         let write = move || file(&path, &network::hosts(&config, &addresses)?);
         blocking(Pool::Disk, write).await.map_err(|e| failed(format!("the pod's /etc/hosts: {e}")))?;
     }
-    disk_step("sandbox.ready", |_, parts, id| store::replace(&parts.layout.sandbox_ready(id), b"")).await
+    disk_attempt("sandbox.ready", |_, parts, id| store::replace(&parts.layout.sandbox_ready(id), b"")).await
 }
 
 fn remember(facts: &SandboxFacts, parts: &Parts, id: &SandboxId) -> io::Result<()> {

@@ -8,7 +8,7 @@ use protocol::ids::SandboxId;
 
 use super::{Parts, PodInit, SandboxError, SandboxFacts, lifecycle::Event};
 use crate::{
-    steps::step,
+    steps::attempt,
     store, sys,
     tasks::{Pool, blocking},
 };
@@ -20,7 +20,7 @@ pub(super) async fn stop(facts: Arc<SandboxFacts>, parts: Arc<Parts>) -> (Event,
         // The mark first: a daemon that dies halfway finds a stopped sandbox, and takes down the rest of it.
         move || store::replace(&path, b"").map_err(|e| vec![format!("the mark of its stop: {e}")])
     };
-    let done = match step("sandbox.stop", blocking(Pool::Disk, mark)).await {
+    let done = match attempt("sandbox.stop", blocking(Pool::Disk, mark)).await {
         Ok(()) => disconnect(&facts, &parts, &id).await,
         failed => failed,
     };
@@ -42,7 +42,7 @@ pub(super) async fn disconnect(
     parts.networks.detach(id).await.map_err(|e| vec![e.to_string()])?;
     let (facts, parts, id) = (facts.clone(), parts.clone(), id.clone());
     let errors =
-        step("sandbox.take_down", blocking(Pool::Disk, move || take_down(&facts, &parts, &id))).await;
+        attempt("sandbox.take_down", blocking(Pool::Disk, move || take_down(&facts, &parts, &id))).await;
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 

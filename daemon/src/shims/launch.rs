@@ -14,7 +14,7 @@ use std::{
 use tokio::{io::AsyncWriteExt, process::Command};
 
 use super::{LinkError, ShimLink};
-use crate::{cgroups::Cgroups, embedded::ShimProgram, limits, tasks};
+use crate::{cgroups::Cgroups, embedded::ShimProgram, limits, steps, tasks};
 
 /// A shim that waits to be told whose it is. Dropped, it sees the end of its socket and exits.
 #[derive(Debug)]
@@ -100,6 +100,7 @@ impl Shims {
         let mut child = Command::new(self.program.path())
             .arg0("taffrail-shim")
             .env_clear()
+            .envs(steps::environment())
             .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())

@@ -19,6 +19,7 @@ use ttrpc::{r#async::transport::Socket, context};
 
 use crate::{
     limits,
+    steps::CanFail,
     sys::fd_socket::{Carrier, FdSocket},
 };
 
@@ -54,6 +55,12 @@ pub enum LinkError {
         /// Our highest.
         highest: u32,
     },
+}
+
+impl<T> CanFail for Result<T, LinkError> {
+    fn failed(why: String) -> Self {
+        Err(LinkError::Unreachable(why))
+    }
 }
 
 /// A connection on which Hello has been said.

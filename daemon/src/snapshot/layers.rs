@@ -116,13 +116,15 @@ impl Layers {
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let folder = self.layers.join(number.to_string());
-        steps::reach("layer.folder");
-        let made = make_layer_folder(&folder).and_then(|dir| self.fill(chain, &dir, below, fill));
+        let begun = steps::check("layer.folder").map_err(SnapshotError::disk("make the folder", &folder));
+        let made = begun
+            .and_then(|()| make_layer_folder(&folder))
+            .and_then(|dir| self.fill(chain, &dir, below, fill));
         let recorded = made.and_then(|size| {
-            steps::reach("layer.record");
             let layer = Layer { version: VERSION, folder: number, size };
             let path = self.record(chain);
-            store::replace_json(&path, &layer).map_err(SnapshotError::disk("write", &path))?;
+            let written = steps::check("layer.record").and_then(|()| store::replace_json(&path, &layer));
+            written.map_err(SnapshotError::disk("write", &path))?;
             self.known().insert(chain.clone(), layer);
             Ok(())
         });
@@ -139,7 +141,7 @@ impl Layers {
         let Some(folder) = self.folder(chain) else { return Ok(()) };
         remove_file(&self.record(chain))?;
         self.known().remove(chain);
-        steps::reach("layer.remove");
+        steps::check("layer.remove").map_err(SnapshotError::disk("remove", &folder))?;
         remove_folder(&folder)
     }
 
@@ -168,8 +170,7 @@ impl Layers {
         if let Some(nearest) = folders.first().filter(|_| !fresh.root_is_dressed.get()) {
             copy_root(nearest, dir).map_err(SnapshotError::disk("copy the attributes of", nearest))?;
         }
-        steps::reach("layer.sync");
-        let synced = Beneath::new(dir.as_fd()).and_then(|root| root.sync());
+        let synced = steps::check("layer.sync").and_then(|()| Beneath::new(dir.as_fd())?.sync());
         synced.map_err(SnapshotError::disk("write to the disk", &self.layers))?;
         Ok(size)
     }

@@ -122,7 +122,7 @@ impl Snapshotter for Overlay {
         if is_mount_point(target).map_err(SnapshotError::disk("look at", target))? {
             return Ok(());
         }
-        steps::reach("rootfs.mount");
+        steps::check("rootfs.mount").map_err(SnapshotError::disk("mount at", target))?;
         self.mount_at(&folder, &folders, target)
     }
 
@@ -132,7 +132,7 @@ impl Snapshotter for Overlay {
 
     fn release(&self, key: &str, target: &Path) -> Result<(), SnapshotError> {
         unmount(target).map_err(SnapshotError::disk("unmount", target))?;
-        steps::reach("rootfs.remove");
+        steps::check("rootfs.remove").map_err(SnapshotError::disk("free", target))?;
         self.writables.remove(key)
     }
 

@@ -70,7 +70,7 @@ impl Snapshotter for PlainCopy {
             return Ok(());
         }
         let copy = Self::copy(&folder, &folders)?;
-        steps::reach("rootfs.bind");
+        steps::check("rootfs.bind").map_err(SnapshotError::disk("mount at", target))?;
         rustix::mount::mount_bind(&copy, target).map_err(|errno| SnapshotError::Mount {
             target: target.to_owned(),
             words: String::new(),

@@ -72,8 +72,8 @@ impl Writables {
             None => {}
         }
         self.bases().insert(key.to_owned(), Some(base.clone()));
-        steps::reach("rootfs.folder");
-        store::make_dir(&folder).map_err(SnapshotError::disk("make the folder", &folder))?;
+        let made = steps::check("rootfs.folder").and_then(|()| store::make_dir(&folder));
+        made.map_err(SnapshotError::disk("make the folder", &folder))?;
         let record = folder.join(RECORD);
         write_record(&record, &base).map_err(SnapshotError::disk("write", &record))?;
         Ok(folder)
