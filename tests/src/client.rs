@@ -7,6 +7,7 @@ use std::{
     future::Future,
     path::{Path, PathBuf},
     sync::OnceLock,
+    time::Duration,
 };
 
 use cri_api::{
@@ -52,13 +53,18 @@ macro_rules! calls {
 impl CriClient {
     /// A client of the socket at this path.
     pub fn new(socket: &Path) -> Self {
+        Self::with_deadline(socket, CALL)
+    }
+
+    /// The same, that gives each call up after this time, as a caller that is gone.
+    pub fn with_deadline(socket: &Path, deadline: Duration) -> Self {
         let _inside = executor().enter();
         let path: PathBuf = socket.to_owned();
         let connect = tower::service_fn(move |_| {
             let path = path.clone();
             async move { UnixStream::connect(path).await.map(TokioIo::new) }
         });
-        let endpoint = Endpoint::from_static("http://localhost").timeout(CALL);
+        let endpoint = Endpoint::from_static("http://localhost").timeout(deadline);
         Self { channel: endpoint.connect_with_connector_lazy(connect) }
     }
 
