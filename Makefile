@@ -69,7 +69,13 @@ test: root build ## format, lints and every test; what continuous integration ru
 
 .PHONY: test-full
 test-full: ## the same with the long ones
+	@.ci/setup vm
 	@TAFFRAIL_TEST_FULL=1 $(MAKE) test
+
+.PHONY: test-vm
+test-vm: root build ## the tests of a modern node (systemd, cgroup v2), in a virtual machine without KVM: six minutes
+	@.ci/setup vm
+	@.ci/vm $(NAMES)
 
 .PHONY: bench
 bench: root build ## medians beside conmon and containerd on this machine

@@ -26,6 +26,7 @@ pub mod stats;
 pub mod steps;
 pub mod store;
 pub mod sys;
+pub mod systemd;
 pub mod tasks;
 pub mod tickets;
 

@@ -132,6 +132,12 @@ pub const VOLUMES_MAX: usize = 256;
 /// How long the end of a pod's init process may take after SIGKILL: it has nothing to finish.
 pub const INIT_LEAVES: Duration = Duration::from_secs(5);
 
+/// How long a program of systemd may take: a bus call and a job on a busy node; each has a deadline of its own below.
+pub const SYSTEMD: Duration = Duration::from_secs(15);
+
+/// Words of such a program that are kept, in bytes.
+pub const SYSTEMD_WORDS: u64 = 4096;
+
 /// How long the pin program may take to make a pod's namespaces.
 pub const PIN: Duration = Duration::from_secs(20);
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::source::{Source, all, none};
 
 /// Modules that everybody may use; among themselves they are ordered by what they need, and `sys` needs nothing.
-const GROUND: [&str; 13] = [
+const GROUND: [&str; 14] = [
     "cgroups",
     "clock",
     "config",
@@ -20,6 +20,7 @@ const GROUND: [&str; 13] = [
     "steps",
     "store",
     "sys",
+    "systemd",
     "tasks",
     "tickets",
 ];

@@ -14,6 +14,7 @@ use super::{args::ConfigArguments, exit::Failure, print};
 use crate::{
     config::{CgroupDriver, Config},
     oci::{advisory, read_version},
+    systemd,
 };
 
 /// Oldest kernel: 5.6 has openat2 and pidfd_getfd, 5.9 close_range; 5.11 is the first long-lived one after.
@@ -93,8 +94,7 @@ fn cgroups(config: &Config) -> Line {
         CgroupDriver::Cgroupfs => "cgroupfs",
         CgroupDriver::Systemd => "systemd",
     };
-    let systemd = Path::new("/run/systemd/system").exists();
-    if config.cgroup_driver == CgroupDriver::Systemd && !systemd {
+    if config.cgroup_driver == CgroupDriver::Systemd && !systemd::is_there() {
         let text = "cgroup_driver is systemd, which does not run here; set cgroup_driver = \"cgroupfs\"";
         return line("cgroups", Verdict::Unfit, text);
     }

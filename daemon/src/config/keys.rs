@@ -11,6 +11,7 @@ use std::{
 use super::{
     CgroupDriver, Config, ConfigError, LogTarget, RuntimeConfig, RuntimeKind, Settings, network_keys,
 };
+use crate::systemd;
 
 /// Every key that is no part of `[runtimes]`.
 pub(super) const SCALARS: [&str; 25] = [
@@ -79,10 +80,11 @@ pub(super) fn check(settings: &mut Settings) -> Result<Config, ConfigError> {
     settings.set_default("log_level", "info");
     settings.set_default("log.target", "auto");
     settings.set_default("instance", default_instance(&root, &state));
-    let systemd = Path::new("/run/systemd/system").exists();
+    let systemd = systemd::is_there();
     settings.set_default("cgroup_driver", if systemd { "systemd" } else { "cgroupfs" });
     let instance = instance(settings)?;
-    let shims = if systemd { format!("/{instance}.shims.slice") } else { format!("/{instance}-shims") };
+    let folder = format!("/{instance}-shims");
+    let shims = if systemd { format!("/system.slice{folder}.scope") } else { folder };
     settings.set_default("shim_cgroup", shims);
     settings.set_default("netns_dir", NETNS_DIR);
     settings.set_default("default_runtime", "runc");

@@ -105,7 +105,7 @@ pub struct Config {
     pub instance: String,
     /// How container cgroups are made.
     pub cgroup_driver: CgroupDriver,
-    /// Cgroup of the shims, absolute below the cgroup root.
+    /// Cgroup of the shims, absolute below the cgroup root; a name that ends with `.scope` is asked of systemd.
     pub shim_cgroup: String,
     /// Where network namespaces are pinned.
     pub netns_dir: PathBuf,

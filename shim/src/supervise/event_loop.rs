@@ -27,7 +27,14 @@ pub(crate) fn run(shim: &mut Supervisor, children: &SignalFd) -> Result<(), Faul
 
 fn handle(shim: &mut Supervisor, children: &SignalFd, source: Source) {
     match source {
-        Source::Output(number) => shim.pump.ready(number),
+        Source::Output(number) => {
+            shim.pump.ready(number);
+            // A process that is killed closes its files before it leaves its group, and systemd removes an empty group
+            // at once: later there may be no counter.
+            if shim.pump.has_ended() && shim.oom.look() {
+                shim.publish();
+            }
+        }
         Source::Words(number) => shim.words.ready(&shim.poll, number),
         Source::Stdin => shim.stdin.ready(&shim.poll),
         Source::Feed(number) => {
@@ -56,6 +63,8 @@ fn handle(shim: &mut Supervisor, children: &SignalFd, source: Source) {
             shim.with_execs(|execs, _, around| execs.ready(number, around));
         }
         Source::Init => {
+            // First of all, since systemd removes the empty group as we speak.
+            shim.oom.look();
             // What was written before the end is in the log before the end is told.
             shim.pump.ready_all();
             shim.init_ready();

@@ -219,7 +219,8 @@ pub fn generate(inputs: &SpecInputs<'_>) -> Result<Value, SpecError> {
     }))
 }
 
-/// What tools that look at a runtime's state want to know (the words of CRI-O and containerd).
+/// What tools that look at a runtime's state want to know (the words of CRI-O and containerd). The last is crun's: no
+/// group of its own below systemd's scope, since limits, statistics and execs are looked for in the scope itself.
 fn annotations(inputs: &SpecInputs<'_>) -> Value {
     json!({
         "io.kubernetes.cri.container-type": "container",
@@ -228,6 +229,7 @@ fn annotations(inputs: &SpecInputs<'_>) -> Value {
         "io.kubernetes.cri.sandbox-name": inputs.sandbox.config.name.name,
         "io.kubernetes.cri.sandbox-namespace": inputs.sandbox.config.name.namespace,
         "io.kubernetes.cri.sandbox-uid": inputs.sandbox.config.name.uid,
+        "run.oci.systemd.subgroup": "",
     })
 }
 

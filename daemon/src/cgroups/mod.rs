@@ -1,10 +1,12 @@
 //! The host's cgroups: which hierarchies there are, where a container's and a shim's place is in them, and how
 //! a place is emptied.
 //!
-//! Owns: paths below the cgroup root. Never: limits; those are the runtime's work.
+//! Owns: paths below the cgroup root. Never: limits; those are the runtime's work. Never makes a folder that is
+//! systemd's to make, where it is there.
+
+mod tree;
 
 use std::{
-    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -12,15 +14,13 @@ use std::{
 
 use protocol::ids::ContainerId;
 
-use crate::{config::CgroupDriver, sys::pidfd::PidFd};
+use self::tree::{append, kill_v1, kill_v2, members, remove_tree, tree};
+use crate::{config::CgroupDriver, sys::pidfd::PidFd, systemd};
 
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// Rounds of reading and killing over a v1 cgroup that does not come to rest: each finds fewer that are new.
-const KILL_ROUNDS: usize = 8;
-
-/// How long a v1 freezer may take to come to rest; a task in the kernel holds it up.
-const FREEZE_WAIT: Duration = Duration::from_millis(100);
+/// Times that a scope is looked for and asked for: one is the rule, a second where it ended between the two.
+const SCOPE_ROUNDS: usize = 3;
 
 /// v1 hierarchies that a shim joins: what its memory and its count of processes are charged to, and what
 /// systemd kills by. Each move costs a grace period of the kernel, so no more than these.
@@ -191,33 +191,62 @@ impl Cgroups {
         told
     }
 
-    /// Moves a newborn shim out of the daemon's cgroup, so that what kills the daemon does not kill it.
+    /// Moves a newborn shim out of the daemon's cgroup, so that what kills the daemon does not kill it. A cgroup whose
+    /// name ends with `.scope` is systemd's to make, with the first that comes; it lasts until the last has left.
     pub fn place_shim(&self, pid: u32) -> io::Result<()> {
-        let relative = self.shim_cgroup.trim_start_matches('/');
-        for hierarchy in &self.hierarchies {
-            let name = hierarchy.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            if !self.v2 && !SHIM_HIERARCHIES.contains(&name) {
-                continue;
+        let path = Path::new(&self.shim_cgroup);
+        let Some(scope) = scope_of(path).filter(|_| systemd::is_there()) else {
+            return self.place(pid, path, &SHIM_HIERARCHIES);
+        };
+        for _ in 0..SCOPE_ROUNDS {
+            // One that is just being removed takes nobody in any more.
+            if self.folder_of(path).exists() && self.join(pid, path, &SHIM_HIERARCHIES).is_ok() {
+                return Ok(());
             }
-            let folder = hierarchy.join(relative);
-            fs::create_dir_all(&folder)?;
-            append(&folder.join("cgroup.procs"), &pid.to_string())?;
+            if let Err(error) = systemd::start_scope(scope, &slice_of(path), pid) {
+                // Somebody else may have been faster.
+                if !self.folder_of(path).exists() {
+                    tracing::warn!(%error, "systemd gives shims no scope: their cgroup is made without it");
+                    break;
+                }
+            }
         }
-        Ok(())
+        self.place(pid, path, &SHIM_HIERARCHIES)
     }
 
     /// Makes a place of one's own under a parent and moves a process there, where it can be found, limited and killed.
     pub fn take_in(&self, parent: &str, id: &ContainerId, pid: u32) -> io::Result<()> {
-        for hierarchy in &self.hierarchies {
-            let name = hierarchy.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            if !self.v2 && !INIT_HIERARCHIES.contains(&name) {
-                continue;
-            }
-            let folder = hierarchy.join(self.relative(parent, id));
-            fs::create_dir_all(&folder)?;
-            append(&folder.join("cgroup.procs"), &pid.to_string())?;
+        let relative = self.relative(parent, id);
+        match (self.driver, scope_of(&relative)) {
+            (CgroupDriver::Systemd, Some(scope)) => systemd::start_scope(scope, parent, pid),
+            _ => self.place(pid, &relative, &INIT_HIERARCHIES),
         }
-        Ok(())
+    }
+
+    /// Makes a cgroup and moves a process there.
+    fn place(&self, pid: u32, path: &Path, v1: &[&str]) -> io::Result<()> {
+        self.chosen(path, v1).iter().try_for_each(fs::create_dir_all)?;
+        self.join(pid, path, v1)
+    }
+
+    /// Moves a process into a cgroup that is there.
+    fn join(&self, pid: u32, path: &Path, v1: &[&str]) -> io::Result<()> {
+        let folders = self.chosen(path, v1);
+        folders.iter().try_for_each(|folder| append(&folder.join("cgroup.procs"), &pid.to_string()))
+    }
+
+    /// The folders of a cgroup in the hierarchies of these names; v2 has one for all.
+    fn chosen(&self, path: &Path, v1: &[&str]) -> Vec<PathBuf> {
+        let named = |hierarchy: &&PathBuf| {
+            let name = hierarchy.file_name().and_then(|name| name.to_str());
+            self.v2 || name.is_some_and(|name| v1.contains(&name))
+        };
+        self.hierarchies.iter().filter(named).map(|h| h.join(below_root(path))).collect()
+    }
+
+    /// The folder by which systemd knows a cgroup.
+    fn folder_of(&self, path: &Path) -> PathBuf {
+        Path::new(ROOT).join(if self.v2 { "" } else { "systemd" }).join(below_root(path))
     }
 
     /// Kills every process of such a place and waits until none is left.
@@ -283,18 +312,50 @@ impl Cgroups {
     /// Removes the instance's own empty folders; called when the daemon ends. What is still in use stays.
     pub fn remove_instance(&self) {
         let parent = self.default_parent();
-        let parent = match self.driver {
-            CgroupDriver::Cgroupfs => PathBuf::from(parent.trim_start_matches('/')),
-            // An empty slice that systemd still holds for active; it finds it gone and is content.
-            CgroupDriver::Systemd => expand_slice(&parent),
-        };
-        let shims = PathBuf::from(self.shim_cgroup.trim_start_matches('/'));
+        let mut places = vec![];
+        match self.driver {
+            CgroupDriver::Cgroupfs => places.push(PathBuf::from(below_root(Path::new(&parent)))),
+            CgroupDriver::Systemd => self.stop_slice(&parent),
+        }
+        // A scope goes by itself.
+        let shims = Path::new(&self.shim_cgroup);
+        if scope_of(shims).is_none() || !systemd::is_there() {
+            places.push(below_root(shims).to_owned());
+        }
         for hierarchy in &self.hierarchies {
-            for place in [&parent, &shims] {
+            for place in &places {
                 fs::remove_dir(hierarchy.join(place)).ok();
             }
         }
     }
+
+    /// Has systemd forget an empty slice: one that vanished behind its back would come back without its controllers.
+    fn stop_slice(&self, name: &str) {
+        let folder = self.folder_of(&expand_slice(name));
+        // Stopping a slice ends what is in it.
+        if !folder.exists() || tree(&folder).iter().any(|folder| !members(folder).is_empty()) {
+            return;
+        }
+        if let Err(error) = systemd::stop_slice(name) {
+            tracing::warn!(%error, name, "an empty slice stays");
+        }
+    }
+}
+
+/// A cgroup's path without its leading slash, so that it can be joined to a mount point.
+fn below_root(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
+}
+
+/// The name of a scope, where a path is one's.
+fn scope_of(path: &Path) -> Option<&str> {
+    path.file_name().and_then(|name| name.to_str()).filter(|name| name.ends_with(".scope"))
+}
+
+/// The slice that a path lies in; systemd's root where there is none.
+fn slice_of(path: &Path) -> String {
+    let parent = path.parent().and_then(|parent| parent.file_name()).and_then(|name| name.to_str());
+    parent.unwrap_or("-.slice").to_owned()
 }
 
 /// The mount points of v1 hierarchies: folders of `/sys/fs/cgroup` (links like `cpu,cpuacct` have one target).
@@ -322,91 +383,6 @@ fn expand_slice(slice: &str) -> PathBuf {
         path.push(format!("{so_far}.slice"));
     }
     path
-}
-
-fn append(path: &Path, text: &str) -> io::Result<()> {
-    use io::Write;
-    fs::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
-}
-
-fn members(folder: &Path) -> Vec<i32> {
-    let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
-    text.lines().filter_map(|line| line.parse().ok()).collect()
-}
-
-/// The folder and all below it, parents first.
-fn tree(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut open = vec![folder.to_owned()];
-    while let Some(next) = open.pop() {
-        if let Ok(entries) = fs::read_dir(&next) {
-            open.extend(entries.filter_map(Result::ok).filter(|e| e.path().is_dir()).map(|e| e.path()));
-            found.push(next);
-        }
-    }
-    found
-}
-
-fn remove_tree(folder: &Path) -> io::Result<()> {
-    for folder in tree(folder).iter().rev() {
-        match fs::remove_dir(folder) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn kill_v2(folder: &Path) -> io::Result<()> {
-    match append(&folder.join("cgroup.kill"), "1") {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
-    }
-}
-
-/// Whether a freezer has come to rest: the write returns while the last tasks still run (FREEZING).
-fn becomes_frozen(state: &Path) -> bool {
-    let begun = Instant::now();
-    while begun.elapsed() < FREEZE_WAIT {
-        if fs::read_to_string(state).is_ok_and(|now| now.trim() == "FROZEN") {
-            return true;
-        }
-        std::thread::yield_now();
-    }
-    false
-}
-
-/// Freeze, so that nothing forks away; kill each by a handle, checked after opening; thaw, whatever happened,
-/// since a frozen process does not die.
-fn kill_v1(folder: &Path) -> io::Result<()> {
-    if !folder.exists() {
-        return Ok(());
-    }
-    let state = folder.join("freezer.state");
-    let frozen = append(&state, "FROZEN").is_ok() && becomes_frozen(&state);
-    let mut result = Ok(());
-    let mut told = HashSet::new();
-    for _ in 0..KILL_ROUNDS {
-        let mut some = false;
-        for folder in tree(folder) {
-            for pid in members(&folder) {
-                some |= told.insert(pid);
-                let killed = PidFd::open(pid).and_then(|handle| match handle {
-                    Some(handle) if members(&folder).contains(&pid) => handle.kill(),
-                    _ => Ok(()),
-                });
-                result = result.and(killed);
-            }
-        }
-        // Frozen, nobody forks; else the rounds go on until one finds nobody new.
-        if !some || frozen {
-            break;
-        }
-    }
-    match append(&state, "THAWED") {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => result.and(Err(e)),
-        _ => result,
-    }
 }
 
 #[cfg(test)]
