@@ -36,6 +36,8 @@ mod idle;
 #[cfg(test)]
 mod kubelet;
 #[cfg(test)]
+mod kubelet_model;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod limits_;
