@@ -5,8 +5,9 @@
 use crate::source::{Source, all, none};
 
 /// Where tests let time pass, and why.
-const SLEEPS: [(&str, &str); 4] = [
+const SLEEPS: [(&str, &str); 5] = [
     ("tests/src/eventually.rs", "the one place for it"),
+    ("tests/src/kubelet_model/clock.rs", "a kubelet's loops have a pace"),
     ("tests/it/shim_idle.rs", "a window in which nothing may happen"),
     ("tests/it/shim_runc.rs", "between two looks, with a deadline"),
     ("tests/it/shim_under_test.rs", "between two looks, with a deadline"),

@@ -5,6 +5,7 @@
 //! Owns: the pods it made. Never: breaks anything but its own calls; that is its caller's.
 
 mod caller;
+mod clock;
 mod node;
 mod plan;
 mod pod;

@@ -15,7 +15,7 @@ use std::{
 use cri_api::v1;
 use tokio::{task::JoinHandle, time::Instant};
 
-use super::{Caller, Violation, caller::call, pod::Pod};
+use super::{Caller, Violation, caller::call, clock, pod::Pod};
 use crate::{
     client::{CriClient, executor},
     random::Random,
@@ -98,7 +98,7 @@ impl Node {
         self.state.ending.store(true, Ordering::Relaxed);
         let state = self.state.clone();
         executor().spawn(async move {
-            tokio::time::sleep(CALM).await;
+            clock::pass(CALM).await;
             state.late.store(true, Ordering::Relaxed);
         });
         executor().block_on(async {
@@ -139,7 +139,7 @@ async fn slots(slot: usize, caller: Arc<Caller>, state: Arc<State>, pace: Pace) 
 async fn relist(caller: Arc<Caller>, state: Arc<State>) {
     while !state.relisted.load(Ordering::Relaxed) {
         look(&caller).await;
-        tokio::time::sleep(RELIST).await;
+        clock::pass(RELIST).await;
     }
 }
 

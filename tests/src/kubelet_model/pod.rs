@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Caller, Failed, Pace, Plan, caller::call};
+use super::{Caller, Failed, Pace, Plan, caller::call, clock};
 use crate::{ask, image_file::DEMO, random::Random};
 use cri_api::v1::{self, ContainerState, PodSandboxState};
 
@@ -67,7 +67,7 @@ impl Pod {
             if is_late() {
                 return false;
             }
-            tokio::time::sleep(self.random.between(LOOK.0, LOOK.1)).await;
+            clock::pass(self.random.between(LOOK.0, LOOK.1)).await;
         }
     }
 
