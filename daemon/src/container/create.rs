@@ -18,6 +18,7 @@ use crate::{
         bundle,
         spec::{Found, ImageDefaults, PodFiles, SpecError, SpecInputs, generate},
     },
+    operations,
     sandbox::{Lease, SandboxFacts},
     steps::attempt,
     store,
@@ -119,7 +120,8 @@ async fn foreign_paths(facts: &Arc<ContainerFacts>) -> Result<(), ContainerError
     let look = blocking(Pool::Foreign, move || sources::prepare(&asked.config.mounts));
     let Ok(looked) = tokio::time::timeout(limits::FOREIGN, attempt("container.sources", look)).await else {
         let paths: Vec<&str> = facts.config.mounts.iter().map(|mount| mount.host_path.as_str()).collect();
-        return Err(ContainerError::Hangs { id: facts.id.clone(), paths: paths.join(", ") });
+        let place = operations::still_in("container.sources", limits::FOREIGN);
+        return Err(ContainerError::Hangs { place, paths: paths.join(", ") });
     };
     looked
 }

@@ -98,11 +98,11 @@ pub enum ContainerError {
     },
     /// A source of a mount does not answer.
     #[error(
-        "container {id}: a source of its mounts does not answer; is a file system of the host hung? One of: {paths}"
+        "{place}; a source of its mounts does not answer, is a file system of the host hung? One of: {paths}"
     )]
     Hangs {
-        /// The container.
-        id: String,
+        /// The container and its step.
+        place: String,
         /// The sources that were asked for.
         paths: String,
     },

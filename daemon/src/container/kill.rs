@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::{ContainerError, ContainerFacts, Parts, View, ending::Ending, lifecycle::Event, lost};
 use crate::{
-    limits,
+    limits, operations,
     shims::{ShimLink, dismiss_by_force},
     steps::{attempt, step},
     tasks::{Pool, blocking},
@@ -43,8 +43,8 @@ pub(super) async fn kill(
         Ending::failed(Event::KillOver, error)
     };
     if !empty {
-        let after = limits::KILL_WAIT;
-        return unkillable(format!("processes are left {after:?} after SIGKILL (in the kernel, or frozen)"));
+        let place = operations::still_in("container.end", 2 * limits::KILL_WAIT);
+        return unkillable(format!("{place}: processes are left after SIGKILL (in the kernel, or frozen)"));
     }
     if let Some(link) = link
         && let Ok(state) = link.state(limits::SHIM_RECOVER).await
@@ -70,6 +70,7 @@ pub(super) async fn kill(
 }
 
 async fn ended(view: &mut watch::Receiver<View>) -> bool {
+    let _place = operations::enter("container.end");
     tokio::time::timeout(limits::KILL_WAIT, view.wait_for(|view| view.exit.is_some())).await.is_ok()
 }
 

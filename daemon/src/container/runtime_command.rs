@@ -7,7 +7,7 @@ use std::{process::Stdio, time::Duration};
 
 use protocol::shim::Command;
 
-use crate::limits;
+use crate::{limits, operations};
 
 /// Runs it to its end or to its own deadline; `name` is for the message.
 pub(super) async fn run(command: Command, name: &str) -> Result<(), String> {
@@ -29,6 +29,6 @@ pub(super) async fn run(command: Command, name: &str) -> Result<(), String> {
             Err(format!("the runtime's {name}: {} {}", output.status, String::from_utf8_lossy(words).trim()))
         }
         Ok(Err(error)) => Err(format!("the runtime's {name}: {error}")),
-        Err(_) => Err(format!("the runtime's {name} did not end within {patience:?}")),
+        Err(_) => Err(format!("{}: the runtime's {name} did not end", operations::still(patience))),
     }
 }

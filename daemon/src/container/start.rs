@@ -12,7 +12,9 @@ use protocol::{
 
 use super::{ContainerError, ContainerFacts, Parts, Resources, ending::Ending, lifecycle::Event, lost};
 use crate::{
+    limits,
     oci::bundle,
+    operations,
     shims::{LinkError, ShimLink},
     steps::attempt,
     store,
@@ -75,7 +77,10 @@ async fn launch(
 
 fn start_error(facts: &ContainerFacts, failure: &shim::Failure) -> ContainerError {
     let message = if failure.timed_out {
-        format!("the runtime's {} did not end in time and was killed: {}", failure.step, failure.message)
+        let step = if failure.step == "start" { "runtime.start" } else { "runtime.create" };
+        let place = operations::still_in(step, limits::RUNTIME_COMMAND);
+        let said = if failure.message.is_empty() { String::new() } else { format!(": {}", failure.message) };
+        format!("{place}; the runtime was killed{said}")
     } else {
         format!("the runtime's {} failed: {}", failure.step, failure.message)
     };
@@ -92,7 +97,7 @@ async fn finish(facts: &Arc<ContainerFacts>, parts: &Arc<Parts>, link: ShimLink)
 /// Waits for create, asks for start, and says what became of it.
 pub(super) async fn go_on(facts: &ContainerFacts, link: &ShimLink) -> Result<shim::State, ContainerError> {
     let gone = |e: LinkError| ContainerError::shim(&facts.id, e);
-    let mut state = link.state(crate::limits::SHIM_ANSWER).await.map_err(gone)?;
+    let mut state = link.state(limits::SHIM_ANSWER).await.map_err(gone)?;
     loop {
         match state.phase.enum_value_or_default() {
             Phase::CREATED => {
@@ -100,7 +105,7 @@ pub(super) async fn go_on(facts: &ContainerFacts, link: &ShimLink) -> Result<shi
                 if let Some(failure) = answer.failure.into_option() {
                     return Err(start_error(facts, &failure));
                 }
-                return link.state(crate::limits::SHIM_ANSWER).await.map_err(gone);
+                return link.state(limits::SHIM_ANSWER).await.map_err(gone);
             }
             Phase::RUNNING | Phase::DRAINING => return Ok(state),
             Phase::EXITED => return ended(facts, state),

@@ -13,6 +13,7 @@ use tokio::{
 
 use crate::{
     limits::{PLUGIN_OUTPUT_MAX, PLUGIN_STDERR_MAX},
+    operations,
     sys::tied,
 };
 
@@ -65,7 +66,8 @@ impl Program<'_> {
             }
             Err(_) => {
                 end_group(&mut child).await;
-                Err(format!("it did not end within {:?}, and was killed", self.deadline))
+                let place = operations::still(self.deadline);
+                Err(format!("it did not end within {:?}, and was killed; {place}", self.deadline))
             }
         }
     }

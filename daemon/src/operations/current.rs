@@ -66,9 +66,35 @@ impl Drop for Waiting {
     }
 }
 
-/// The sentence about a deadline that passes now: where this task is. Empty outside an operation.
+/// The sentence about a deadline that passes now: where this task is.
 pub fn still(after: Duration) -> String {
-    CURRENT.try_with(|current| current.operations.still(current.number, after)).unwrap_or_default()
+    let sentence = CURRENT.try_with(|current| current.operations.still(current.number, after));
+    sentence.unwrap_or_else(|_| format!("it was not done after {} s", after.as_secs_f64().round()))
+}
+
+/// As [`still`], of a step that was left a moment ago.
+pub fn still_in(step: &'static str, after: Duration) -> String {
+    let _place = enter_again(step);
+    still(after)
+}
+
+/// As [`enter`]; it leaves no entry of the past.
+fn enter_again(step: &'static str) -> Again {
+    let entered = CURRENT.try_with(|current| {
+        let place = current.operations.enter(current.number, step);
+        (current.clone(), place)
+    });
+    Again(entered.ok())
+}
+
+struct Again(Option<(Current, u64)>);
+
+impl Drop for Again {
+    fn drop(&mut self) {
+        if let Some((current, place)) = self.0.take() {
+            current.operations.withdraw(current.number, place);
+        }
+    }
 }
 
 /// Lets work go on in another task as a part of the same operation.

@@ -12,6 +12,6 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use current::{Place, carry, enter, still, waiting};
+pub use current::{Place, carry, enter, still, still_in, waiting};
 pub use kept::{Entry, Object, Past};
 pub use table::{About, Now, Operations, StepNow};

@@ -256,6 +256,13 @@ impl Operations {
         }
     }
 
+    /// As [`Self::leave`], without a trace.
+    pub(super) fn withdraw(&self, number: u64, place: u64) {
+        if let Some(running) = self.tables().running.get_mut(&number) {
+            running.steps.retain(|step| step.number != place);
+        }
+    }
+
     pub(super) fn waits(&self, number: u64, what: Option<String>) {
         if let Some(step) = self.tables().running.get_mut(&number).and_then(|r| r.steps.last_mut()) {
             step.waits = what;

@@ -14,7 +14,7 @@ use std::{
 use tokio::{io::AsyncWriteExt, process::Command};
 
 use super::{LinkError, ShimLink};
-use crate::{cgroups::Cgroups, embedded::ShimProgram, limits, steps, tasks};
+use crate::{cgroups::Cgroups, embedded::ShimProgram, limits, operations, steps, tasks};
 
 /// A shim that waits to be told whose it is. Dropped, it sees the end of its socket and exits.
 #[derive(Debug)]
@@ -166,7 +166,7 @@ async fn duty(
     };
     let output = match tokio::time::timeout(limits::PIN, work).await {
         Ok(output) => output.map_err(|e| format!("the {role} program failed: {e}"))?,
-        Err(_) => return Err(format!("the {role} program did not end within {:?}", limits::PIN)),
+        Err(_) => return Err(format!("{}: the {role} program did not end", operations::still(limits::PIN))),
     };
     if output.status.success() {
         return Ok(());

@@ -19,6 +19,7 @@ use ttrpc::{r#async::transport::Socket, context};
 
 use crate::{
     limits,
+    operations::still,
     steps::CanFail,
     sys::fd_socket::{Carrier, FdSocket},
 };
@@ -30,12 +31,12 @@ pub enum LinkError {
     #[error("the shim cannot be reached: {0}")]
     Unreachable(String),
     /// It took too long.
-    #[error("the shim did not answer {call} within {after:?}")]
+    #[error("the shim did not answer {call}: {place}")]
     Silent {
         /// The call.
         call: &'static str,
-        /// How long it was waited for.
-        after: Duration,
+        /// The step it was in, and after how long.
+        place: String,
     },
     /// It answered with an error.
     #[error("the shim refused {call}: {message}")]
@@ -81,7 +82,7 @@ impl std::fmt::Debug for ShimLink {
 fn call_error(call: &'static str, after: Duration, error: ttrpc::Error) -> LinkError {
     match error {
         ttrpc::Error::RpcStatus(status) if status.code() == ttrpc::Code::DEADLINE_EXCEEDED => {
-            LinkError::Silent { call, after }
+            LinkError::Silent { call, place: still(after) }
         }
         ttrpc::Error::RpcStatus(status) => LinkError::Refused { call, message: status.message },
         other => LinkError::Unreachable(other.to_string()),
@@ -97,7 +98,7 @@ macro_rules! call {
         let work = $self.client.$method(context::with_duration(within), &request);
         match tokio::time::timeout(within, work).await {
             Ok(answer) => answer.map_err(|e| call_error(name, within, e)),
-            Err(_) => Err(LinkError::Silent { call: name, after: within }),
+            Err(_) => Err(LinkError::Silent { call: name, place: still(within) }),
         }
     }};
 }
@@ -130,7 +131,7 @@ impl ShimLink {
         let path = format!("/proc/self/fd/{}/{}", dir.as_raw_fd(), RunDir::SOCKET);
         let stream = match tokio::time::timeout(within, tokio::net::UnixStream::connect(path)).await {
             Ok(stream) => stream.and_then(tokio::net::UnixStream::into_std).map_err(unreachable)?,
-            Err(_) => return Err(LinkError::Silent { call: "connect", after: within }),
+            Err(_) => return Err(LinkError::Silent { call: "connect", place: still(within) }),
         };
         Self::greet(stream, within).await
     }

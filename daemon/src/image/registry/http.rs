@@ -22,7 +22,10 @@ use super::{
     limits::{CONNECT, REDIRECTS},
     place::{bare, is_loopback},
 };
-use crate::tasks::{Pool, blocking};
+use crate::{
+    operations,
+    tasks::{Pool, blocking},
+};
 
 /// How registries know us.
 const USER_AGENT: &str = concat!("taffrail/", env!("CARGO_PKG_VERSION"), " (linux)");
@@ -111,7 +114,13 @@ impl Http {
                 request = request.header(AUTHORIZATION, authorization);
             }
             let answer = match tokio::time::timeout(self.stall, request.send()).await {
-                Err(_) => return Err(NoAnswer::Stalled(format!("no answer in {} s", self.stall.as_secs()))),
+                Err(_) => {
+                    return Err(NoAnswer::Stalled(format!(
+                        "no answer in {} s; {}",
+                        self.stall.as_secs(),
+                        operations::still(self.stall)
+                    )));
+                }
                 Ok(Err(error)) if error.is_connect() => return Err(NoAnswer::Connect(words(error))),
                 Ok(Err(error)) => return Err(NoAnswer::Broken(words(error))),
                 Ok(Ok(answer)) => answer,

@@ -19,6 +19,7 @@ use crate::network::{
     NetworkError,
     program::{Ended, PATH, Program, one_line},
 };
+use crate::operations;
 
 /// Name of a pod's link inside.
 pub(super) const LINK: &str = "eth0";
@@ -103,6 +104,10 @@ impl Call<'_> {
             input: &input,
             deadline: self.deadline.saturating_duration_since(Instant::now()),
         };
+        let _waiting = operations::waiting(|| {
+            let (plugin, command) = (&self.plugin.kind, self.command.name());
+            format!("CNI plugin {plugin} ({command}, network {})", self.list.name)
+        });
         match program.run().await {
             Ok(ended) if ended.success => Ok(ended.output),
             Ok(ended) => Err(self.failed(words(&ended))),
