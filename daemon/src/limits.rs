@@ -182,9 +182,9 @@ pub const STANDBY_SHIMS: usize = 2;
 /// How long such a shim may take to leave when the daemon ends.
 pub const STANDBY_LEAVES: Duration = Duration::from_millis(500);
 
-/// How long a step may take before `taffrail status` lists it: an ordinary one takes milliseconds, on a loaded host some
-/// seconds.
-pub const STUCK: Duration = Duration::from_secs(10);
+/// How long a step may take before `taffrail status` lists it: an ordinary one takes milliseconds, on a loaded host a
+/// second or two.
+pub const STUCK: Duration = Duration::from_secs(5);
 
 /// How long a call may take whose caller set no deadline, beside its own grace period or timeout: more than twice the
 /// kubelet's two minutes, and than the longest procedure's own bounds. The work goes on after that; the caller may ask

@@ -76,6 +76,8 @@ mod steps;
 #[cfg(test)]
 mod stuck;
 #[cfg(test)]
+mod stuck_things;
+#[cfg(test)]
 mod survive;
 #[cfg(test)]
 mod unpack;

@@ -17,7 +17,7 @@ use cri_api::{
 use hyper_util::rt::TokioIo;
 use tokio::{net::UnixStream, runtime::Runtime};
 use tonic::{
-    Status,
+    Request, Status,
     transport::{Channel, Endpoint},
 };
 
@@ -36,6 +36,7 @@ pub fn executor() -> &'static Runtime {
 #[derive(Debug, Clone)]
 pub struct CriClient {
     channel: Channel,
+    deadline: Option<Duration>,
 }
 
 macro_rules! calls {
@@ -44,6 +45,7 @@ macro_rules! calls {
             #[doc = concat!("The call `", stringify!($name), "`.")]
             pub fn $name(&self, request: v1::$request) -> Result<v1::$answer, Status> {
                 let mut client = $client::new(self.channel.clone()).max_decoding_message_size(MESSAGE_MAX);
+                let request = self.asked(request);
                 self.wait(async move { client.$name(request).await })
             }
         )*
@@ -65,7 +67,21 @@ impl CriClient {
             async move { UnixStream::connect(path).await.map(TokioIo::new) }
         });
         let endpoint = Endpoint::from_static("http://localhost").timeout(deadline);
-        Self { channel: endpoint.connect_with_connector_lazy(connect) }
+        Self { channel: endpoint.connect_with_connector_lazy(connect), deadline: None }
+    }
+
+    /// The same, but each call tells the daemon a deadline.
+    #[must_use]
+    pub fn within(&self, deadline: Duration) -> Self {
+        Self { channel: self.channel.clone(), deadline: Some(deadline) }
+    }
+
+    fn asked<T>(&self, request: T) -> Request<T> {
+        let mut request = Request::new(request);
+        if let Some(deadline) = self.deadline {
+            request.set_timeout(deadline);
+        }
+        request
     }
 
     fn wait<T>(&self, call: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, Status> {

@@ -43,7 +43,7 @@ pub(super) async fn kill(
         Ending::failed(Event::KillOver, error)
     };
     if !empty {
-        let place = operations::still_in("container.end", 2 * limits::KILL_WAIT);
+        let place = operations::still_in("container.end", limits::KILL_WAIT);
         return unkillable(format!("{place}: processes are left after SIGKILL (in the kernel, or frozen)"));
     }
     if let Some(link) = link

@@ -7,7 +7,7 @@ use std::{
         fd::{AsRawFd, OwnedFd},
         unix::net::UnixStream as StdStream,
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -79,13 +79,18 @@ impl std::fmt::Debug for ShimLink {
     }
 }
 
-fn call_error(call: &'static str, after: Duration, error: ttrpc::Error) -> LinkError {
+fn call_error(call: &'static str, (begun, after): (Instant, Duration), error: ttrpc::Error) -> LinkError {
     match error {
+        // The client has no code for its own deadline.
+        ttrpc::Error::Others(_) if begun.elapsed() >= after => {
+            LinkError::Silent { call, place: still(after) }
+        }
         ttrpc::Error::RpcStatus(status) if status.code() == ttrpc::Code::DEADLINE_EXCEEDED => {
             LinkError::Silent { call, place: still(after) }
         }
         ttrpc::Error::RpcStatus(status) => LinkError::Refused { call, message: status.message },
-        other => LinkError::Unreachable(other.to_string()),
+        // An exec that was given up takes the connection with it, for those who wait beside it too.
+        other => LinkError::Unreachable(format!("{other}; {}", still(begun.elapsed()))),
     }
 }
 
@@ -94,10 +99,11 @@ macro_rules! call {
     ($self:ident, $method:ident, $within:expr, $request:expr) => {{
         let within: Duration = $within;
         let name = stringify!($method);
+        let begun = Instant::now();
         let request = $request;
         let work = $self.client.$method(context::with_duration(within), &request);
         match tokio::time::timeout(within, work).await {
-            Ok(answer) => answer.map_err(|e| call_error(name, within, e)),
+            Ok(answer) => answer.map_err(|e| call_error(name, (begun, within), e)),
             Err(_) => Err(LinkError::Silent { call: name, place: still(within) }),
         }
     }};
@@ -156,7 +162,8 @@ impl ShimLink {
         let mut request = shim::WatchRequest::new();
         request.after = after;
         let parked = context::with_timeout(0);
-        self.client.watch(parked, &request).await.map_err(|e| call_error("watch", Duration::MAX, e))
+        let never = (Instant::now(), Duration::MAX);
+        self.client.watch(parked, &request).await.map_err(|e| call_error("watch", never, e))
     }
 
     /// One signal to init.
@@ -190,11 +197,11 @@ impl ShimLink {
     ) -> Result<(), LinkError> {
         debug_assert!(descriptors.len() <= DESCRIPTORS_MAX);
         request.descriptors = u32::try_from(descriptors.len()).unwrap_or(u32::MAX);
-        let within = limits::SHIM_ANSWER;
+        let (begun, within) = (Instant::now(), limits::SHIM_ANSWER);
         let work = self.client.exec(context::with_duration(within), &request);
         match self.carrier.carry(descriptors, work).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(call_error("exec", within, error)),
+            Ok(Err(error)) => Err(call_error("exec", (begun, within), error)),
             Err(error) => Err(LinkError::Unreachable(error.to_string())),
         }
     }

@@ -8,6 +8,7 @@ use tonic::Status;
 use crate::{
     container::{ContainerError, Containers},
     cri::{convert::required, error},
+    operations,
 };
 
 pub(in crate::cri) async fn handle(
@@ -22,6 +23,7 @@ pub(in crate::cri) async fn handle(
         let state = view.word();
         return Err(error::container(ContainerError::State { id, state, what: "given a new log" }));
     };
+    let _place = operations::enter("log.reopen");
     link.reopen_log()
         .await
         .map_err(|e| error::container(ContainerError::Shim { id, message: e.to_string() }))?;
