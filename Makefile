@@ -5,6 +5,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 PREFIX ?= /usr/local
+MINUTES ?= 3
 DESTDIR ?=
 DIST ?= target/dist
 
@@ -76,6 +77,12 @@ test-full: ## the same with the long ones
 test-vm: root build ## the tests of a modern node (systemd, cgroup v2), in a virtual machine without KVM: six minutes
 	@.ci/setup vm
 	@.ci/vm $(NAMES)
+
+.PHONY: soak
+soak: root build ## pods come and go while everything breaks; MINUTES=3, SEED=7
+	@.ci/setup test
+	$(MAKE) build FAILPOINTS=1
+	TAFFRAIL_SOAK_MINUTES=$(MINUTES) TAFFRAIL_SOAK_SEED=$(SEED) $(CARGO) test -q -p tests --test it soak:: -- --nocapture
 
 .PHONY: bench
 bench: root build ## medians beside conmon and containerd on this machine

@@ -70,6 +70,8 @@ mod shim_runc;
 #[allow(clippy::disallowed_methods, reason = "a test's tasks end with its executor")]
 mod shim_under_test;
 #[cfg(test)]
+mod soak;
+#[cfg(test)]
 mod stats;
 #[cfg(test)]
 mod steps;

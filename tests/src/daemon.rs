@@ -130,6 +130,11 @@ impl Daemon {
         self.pid.expect("the daemon runs")
     }
 
+    /// Its process, if it was not ended.
+    pub fn running(&self) -> Option<u32> {
+        self.pid
+    }
+
     /// The client of its socket.
     pub fn client(&self) -> &CriClient {
         &self.client

@@ -4,6 +4,8 @@
 //! for each feature.
 
 pub mod ask;
+pub mod bystander;
+pub mod chaos;
 pub mod client;
 pub mod conformance;
 pub mod cri_log;

@@ -11,20 +11,17 @@ use nix::{
 };
 use tests::{
     ask,
+    bystander::Bystander,
     client::CriClient,
     daemon::{Daemon, Options},
     eventually::{eventually, within},
     failpoints::{self, Failpoints, Point},
     host,
-    image_file::{BUSYBOX, DEMO},
+    image_file::DEMO,
     limits::SOON,
-    workload,
 };
 
-use super::{
-    bystander::Bystander,
-    life::{Ends, Life, image_life},
-};
+use super::life::{Ends, Life, image_life};
 
 /// How long a step is held up while its caller gives up.
 const DELAY: &str = "delay(250)@1";
@@ -54,11 +51,7 @@ impl Ground {
         let environment = points.environment();
         let options = Options { program: Some(program), environment, ..Options::default() };
         let mut daemon = Daemon::start_with(options)?;
-        if !workload::import(&mut daemon, BUSYBOX, &[], &serde_json::json!({})) {
-            return None;
-        }
-        let bystander = Bystander::start(&daemon);
-        daemon.settle();
+        let bystander = Bystander::start(&mut daemon)?;
         let layers = entries(&daemon, "layers");
         Some(Self { daemon, points, bystander, layers, runs: 0 })
     }

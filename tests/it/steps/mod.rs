@@ -3,7 +3,6 @@
 //!
 //! Needs the programs with failpoints: `make build FAILPOINTS=1`. Never: a step that is not listed.
 
-mod bystander;
 mod ground;
 mod life;
 

@@ -16,8 +16,8 @@ use tonic::{Code, Response, Status};
 use super::Truth;
 use crate::{client::CriClient, random::Random};
 
-/// A caller's patience where it gives a call up: from before the daemon has read it to beyond most steps.
-const GIVEN_UP: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
+/// A caller's patience where it gives a call up: from before the daemon has read it to beyond some of its steps.
+const GIVEN_UP: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(30));
 /// How long after its deadline a call may end: a second's tick.
 const TICK: Duration = Duration::from_secs(1);
 

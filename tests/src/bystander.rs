@@ -2,8 +2,7 @@
 //!
 //! Owns: its pod. Never: restarts it.
 
-use cri_api::v1::ContainerState;
-use tests::{
+use crate::{
     ask,
     daemon::{Daemon, Pod},
     eventually::eventually,
@@ -11,6 +10,7 @@ use tests::{
     limits::SOON,
     workload,
 };
+use cri_api::v1::ContainerState;
 
 /// What it ends with when it is asked to.
 const CODE: i32 = 42;
@@ -25,8 +25,11 @@ pub struct Bystander {
 }
 
 impl Bystander {
-    /// Starts it, from an image of its own.
-    pub fn start(daemon: &Daemon) -> Self {
+    /// Starts it, from an image of its own. `None`: the host has no such image, the test is skipped.
+    pub fn start(daemon: &mut Daemon) -> Option<Self> {
+        if !workload::import(daemon, BUSYBOX, &[], &serde_json::json!({})) {
+            return None;
+        }
         let pod = daemon.run_pod("bystander");
         let script = "trap 'exit 42' TERM; while :; do sleep 1000 & wait $!; done";
         let id = daemon.create(&pod, &workload::script("c", BUSYBOX, script));
@@ -38,7 +41,13 @@ impl Bystander {
         let processes = processes(daemon, &id);
         assert!(processes.0 > 0 && processes.1 > 0, "its shim and its program are known");
         let status = daemon.status(&id);
-        Self { pod, id, processes, times: (status.created_at, status.started_at) }
+        daemon.settle();
+        Some(Self { pod, id, processes, times: (status.created_at, status.started_at) })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// It is the same, and it runs.
