@@ -66,7 +66,8 @@ pub fn assemble(config: &Config) -> anyhow::Result<Assembly> {
     let boot_id = boot_id.trim().to_owned();
     let cgroups = Cgroups::detect(config.cgroup_driver, &config.instance, &config.shim_cgroup);
     let handlers = Handlers::new(config, cgroups.is_v2());
-    let shims = Arc::new(Shims::new(cgroups.clone()).context("the shim's program cannot be loaded")?);
+    let shims =
+        Arc::new(Shims::new(cgroups.clone(), &layout).context("the shim's program cannot be loaded")?);
     let snapshots: Arc<dyn Snapshotter> =
         Arc::new(Overlay::open(layout.root()).context("the snapshots cannot be opened")?);
     let operations = Operations::default();

@@ -179,9 +179,14 @@ impl Layout {
         self.bundle(id).join("rootfs")
     }
 
+    /// One run directory a container.
+    pub fn run_dirs(&self) -> PathBuf {
+        self.state.join("shims")
+    }
+
     /// The shim's run directory.
     pub fn run_dir(&self, id: &ContainerId) -> RunDir {
-        RunDir::new(self.state.join("shims").join(id.as_str()))
+        RunDir::new(self.run_dirs().join(id.as_str()))
     }
 
     /// A runtime's own state folder, where the configuration names none.

@@ -79,6 +79,28 @@ pub const SHIM_RECOVER: Duration = Duration::from_secs(2);
 /// Between two attempts to reach a shim that holds its lock but does not answer.
 pub const SHIM_RETRY: Duration = Duration::from_secs(2);
 
+/// How long the keeper may take for an answer; it never waits for anything itself. Past it, it is stuck, and another
+/// one is started: what it holds is held by the shims too.
+pub const KEEPER_ANSWER: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether an ended process is reaped, by whoever is its parent.
+pub const REAPED_LOOK: Duration = Duration::from_millis(5);
+
+/// Pause before another keeper is started where that failed.
+pub const KEEPER_RETRY: Duration = Duration::from_secs(1);
+
+/// Shims brought to a new keeper at a time.
+pub const HAND_OVER_POOL: usize = 16;
+
+/// How often a start that lost its shim looks for the one in its place, with [`REPLACED_LOOK`] between.
+pub const REPLACED_LOOKS: usize = 20;
+
+/// Shims of one start that may be killed before the start fails: with it the pod's, not the node's, patience ends.
+pub const LAUNCHES_MORE: usize = 8;
+
+/// Another shim is in place within some milliseconds.
+pub const REPLACED_LOOK: Duration = Duration::from_millis(50);
+
 /// How long a runtime's create or start may take before it is killed. A loaded host needs seconds; a hung
 /// runtime must not outlive the kubelet's own two minutes.
 pub const RUNTIME_COMMAND: Duration = Duration::from_secs(60);

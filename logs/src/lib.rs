@@ -11,7 +11,7 @@ pub mod line;
 pub mod record;
 pub mod timestamp;
 
-pub use file::FileSink;
+pub use file::{FileSink, Losses};
 pub use line::{LineSplitter, Piece, Tag};
 pub use record::{Batch, Stream};
 pub use timestamp::{STAMP_LEN, Stamper};

@@ -79,6 +79,16 @@ impl LineSplitter {
         Some(Piece { carried: &self.tail, fresh: &[], tag: Tag::Partial })
     }
 
+    /// What is carried now: whoever goes on after us needs it.
+    pub fn tail(&self) -> &[u8] {
+        if self.spent { &[] } else { &self.tail }
+    }
+
+    /// A splitter that goes on where another one was with this tail, of which at most [`PIECE_MAX`] bytes are taken.
+    pub fn with_tail(tail: &[u8]) -> Self {
+        Self { tail: tail[..tail.len().min(PIECE_MAX)].to_vec(), spent: false }
+    }
+
     /// Whether a tail is carried.
     pub fn has_tail(&self) -> bool {
         !self.spent && !self.tail.is_empty()

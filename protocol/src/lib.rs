@@ -8,6 +8,7 @@ pub mod exit_record;
 #[cfg(feature = "failpoints")]
 pub mod failpoint;
 pub mod ids;
+pub mod keeperdir;
 pub mod limits;
 pub mod record;
 pub mod rundir;
@@ -19,6 +20,13 @@ pub mod version;
 #[allow(warnings, clippy::all, clippy::pedantic, clippy::restriction, reason = "generated")]
 pub mod shim {
     include!(concat!(env!("OUT_DIR"), "/sync/shim.rs"));
+}
+
+/// The packets of `proto/keeper.proto`.
+#[allow(missing_docs, unreachable_pub, reason = "generated; its documentation stands in the proto file")]
+#[allow(warnings, clippy::all, clippy::pedantic, clippy::restriction, reason = "generated")]
+pub mod keeper {
+    include!(concat!(env!("OUT_DIR"), "/sync/keeper.rs"));
 }
 
 /// The daemon's side of the wire: an async client.

@@ -7,8 +7,16 @@ pub const LOWEST: u32 = 1;
 /// Highest version that this build speaks. 1: the first.
 pub const HIGHEST: u32 = 1;
 
+/// Lowest version of the keeper's wire that this build speaks.
+pub const KEEPER_LOWEST: u32 = 1;
+/// Highest version of the keeper's wire that this build speaks. 1: the first.
+pub const KEEPER_HIGHEST: u32 = 1;
+
 /// Feature name: the peer can pass and take descriptors. Always there; named so that the list is never empty.
 pub const FEATURE_DESCRIPTORS: &str = "descriptors";
+
+/// Feature name: the shim can be given a keeper (the call Keep).
+pub const FEATURE_KEEPER: &str = "keeper";
 
 /// The version both sides will speak: the highest that both know, or `None` where the ranges do not meet.
 pub fn agree(ours: (u32, u32), theirs: (u32, u32)) -> Option<u32> {

@@ -27,6 +27,13 @@ pub(crate) const CONTROL_READ: usize = 16 * 1024;
 /// Events taken from epoll at once: all of a busy container's, without a large array on the stack.
 pub(crate) const EVENTS_MAX: usize = 32;
 
+/// Bytes asked of a terminal at once: what its line discipline gives (`N_TTY_BUF_SIZE`). The kernel does not say how
+/// many wait in it, so as many are marked beforehand.
+pub(crate) const TERMINAL_READ: usize = 4096;
+
+/// Bytes asked of a pipe that seems to be empty: those that may come between the question and the read.
+pub(crate) const EMPTY_READ: usize = 64;
+
 /// Reads of one stream before others get their turn: 256 KiB, so that a flood delays a call by a millisecond or so.
 pub(crate) const READS_PER_TURN: u32 = 4;
 
@@ -105,8 +112,33 @@ pub(crate) const CGROUP_READ: usize = 64 * 1024;
 /// is counted.
 pub(crate) const OOM_LOOK_AGAIN: Duration = Duration::from_millis(50);
 
+/// How often a shim whose keeper is gone looks at processes that were the keeper's children: nothing tells when the
+/// kernel knows how one ended. It lasts as long as such a process lives, and few ever do.
+pub(crate) const WARD_LOOK: Duration = Duration::from_millis(100);
+
 /// Pause before an exit record that could not be written is tried again. Nobody is told before it is on disk.
 pub(crate) const RECORD_RETRY: Duration = Duration::from_secs(1);
+
+/// Daemons connected to one keeper: one, its successor, and people's.
+pub(crate) const DAEMONS_MAX: usize = 8;
+
+/// Shims of one keeper: several times what a node runs. Each takes a few descriptors of it.
+pub(crate) const SLOTS_MAX: usize = 16_384;
+
+/// Descriptors held for one container: a dozen of its own, and three for each exec.
+pub(crate) const HELD_MAX: usize = 32 + 3 * EXECS_MAX;
+
+/// A shim that ends so soon after its birth may end again: it found something that it cannot take over.
+pub(crate) const EARLY_DEATH: Duration = Duration::from_millis(200);
+
+/// So many such ends one after the other, and the container is given up: half of them at once, half with a pause.
+pub(crate) const EARLY_DEATHS_MAX: u32 = 20;
+
+/// The pause: what made it end may be over by then.
+pub(crate) const EARLY_PAUSE: Duration = Duration::from_millis(500);
+
+/// A shim's way to its keeper ends a moment before the shim does, never longer: one that ended earlier was given up.
+pub(crate) const CUT_GRACE: Duration = Duration::from_secs(5);
 
 /// Feeds into one container's stdin at once; more would mix anyway.
 pub(crate) const FEEDS_MAX: usize = 4;

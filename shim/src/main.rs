@@ -4,6 +4,7 @@
 
 mod fault;
 mod init;
+mod keeper;
 mod limits;
 mod pin;
 mod steps;
@@ -19,6 +20,8 @@ fn main() -> ExitCode {
     let role = std::env::args().nth(1);
     let done = match role.as_deref() {
         None | Some("supervise") => supervise::run(),
+        Some("kept") => supervise::run_kept(),
+        Some("keeper") => keeper::run(std::env::args().nth(2).as_deref()),
         Some("pin") => pin::run(),
         Some("init") => init::run(),
         Some("--version" | "version") => {
@@ -26,7 +29,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Some(_) => {
-            let usage = "taffrail-shim: started by taffrail; roles: supervise (standard input is a socket), pin, init";
+            let usage = "taffrail-shim: started by taffrail; roles: supervise (standard input is a socket), kept, keeper DIR, pin, init";
             say(&mut std::io::stderr(), usage);
             return ExitCode::from(USAGE);
         }

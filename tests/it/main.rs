@@ -34,6 +34,8 @@ mod hostile_registries;
 #[cfg(test)]
 mod idle;
 #[cfg(test)]
+mod keeper;
+#[cfg(test)]
 mod kubelet;
 #[cfg(test)]
 mod kubelet_model;

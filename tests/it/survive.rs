@@ -144,31 +144,3 @@ fn sigterm_leaves_the_workload_untouched() {
     daemon.launch();
     assert_eq!(daemon.status(&id).state(), ContainerState::ContainerRunning);
 }
-
-#[test]
-fn a_shim_that_is_killed_is_a_loss_that_is_told() {
-    let Some(daemon) = Daemon::start() else { return };
-    let pod = daemon.run_pod("lost");
-    let id = daemon.run(&pod, "c", &["sleep", "600"]);
-    let shims = daemon.client().shims().unwrap().containers;
-    kill(Pid::from_raw(shims[0].shim_pid.cast_signed()), Signal::SIGKILL).unwrap();
-    let status = daemon.exited(&id);
-    assert_eq!(status.exit_code, 255, "never 0: {status:?}");
-    assert!(!status.reason.is_empty() && status.reason != "Completed", "{status:?}");
-    eventually(SOON, "the end of what it supervised", || {
-        tests::nursery::process(shims[0].init_pid).is_none_or(|p| p.state == 'Z').then_some(())
-    });
-}
-
-#[test]
-fn a_shim_that_is_killed_while_nobody_looks_is_a_loss_too() {
-    let Some(mut daemon) = Daemon::start() else { return };
-    let pod = daemon.run_pod("lost");
-    let id = daemon.run(&pod, "c", &["sleep", "600"]);
-    let shims = daemon.client().shims().unwrap().containers;
-    daemon.kill9();
-    kill(Pid::from_raw(shims[0].shim_pid.cast_signed()), Signal::SIGKILL).unwrap();
-    eventually(SOON, "the shim's end", || tests::nursery::process(shims[0].shim_pid).is_none().then_some(()));
-    daemon.launch();
-    assert_eq!(daemon.exited(&id).exit_code, 255);
-}

@@ -140,6 +140,11 @@ impl Daemon {
         &self.client
     }
 
+    /// How many containers' shims its keeper keeps.
+    pub fn kept(&self) -> u32 {
+        self.client().shims().map_or(0, |status| status.kept)
+    }
+
     /// Name of this daemon among those of the host.
     pub fn instance(&self) -> &str {
         &self.places.instance

@@ -118,6 +118,24 @@ impl Nursery {
         found
     }
 
+    /// Ids of those with this name that live.
+    pub fn named(&self, name: &str) -> Vec<u32> {
+        let of_it = self.descendants().into_iter().filter(|process| process.state != 'Z');
+        of_it
+            .filter(|process| process.name.starts_with(name.get(..15).unwrap_or(name)))
+            .map(|p| p.pid)
+            .collect()
+    }
+
+    /// Ids of those whose command line begins so, with spaces between its words.
+    pub fn commands(&self, begin: &str) -> Vec<u32> {
+        let line = |pid: u32| {
+            let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).replace('\0', " ")
+        };
+        self.descendants().iter().map(|p| p.pid).filter(|&pid| line(pid).starts_with(begin)).collect()
+    }
+
     /// Kills whatever is left and ends.
     pub fn close(&mut self) {
         self.stdin = None;

@@ -9,11 +9,11 @@ use std::{
     io::{self, Write},
     os::fd::AsFd,
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
-    limits::{FLOOD_BUFFER, FLOOD_LINE, TOUCH_STRIDE, TREE_CHILDREN},
+    limits::{FLOOD_BUFFER, FLOOD_LINE, POUR_PAUSE, TOUCH_STRIDE, TREE_CHILDREN},
     output, sys,
 };
 
@@ -87,6 +87,25 @@ pub(crate) fn flood(args: &[String]) -> Outcome {
 
 pub(crate) fn drip(args: &[String]) -> Outcome {
     write_lines(&mut unbuffered()?, args)
+}
+
+/// As a flood, but no faster than asked for; a reader that was away is caught up with.
+pub(crate) fn pour(args: &[String]) -> Outcome {
+    let (rate, seconds, code) =
+        (number(args, 0, "BYTES")?, number(args, 1, "SECONDS")?, number(args, 2, "CODE")?);
+    let mut out = io::BufWriter::with_capacity(FLOOD_BUFFER, unbuffered()?);
+    let (mut line, begun, mut nr) = (FloodLine::new(), Instant::now(), 0);
+    let all = lines_in(rate * seconds);
+    while nr < all {
+        let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        while nr < lines_in(rate * millis / 1000).min(all) {
+            nr += 1;
+            out.write_all(line.number(nr))?;
+        }
+        out.flush()?;
+        pause(POUR_PAUSE);
+    }
+    Ok(u8::try_from(code)?)
 }
 
 /// stdout without the buffer that std puts before it.

@@ -12,6 +12,8 @@ pub(crate) const WRONG_USAGE: u8 = 2;
 pub(crate) const FLOOD_LINE: usize = 100;
 /// What a flood collects before it writes: the size of a pipe, so that each write can fill one.
 pub(crate) const FLOOD_BUFFER: usize = 64 * 1024;
+/// Between two writes of a steady stream: short beside a person's patience, long beside a write.
+pub(crate) const POUR_PAUSE: Duration = Duration::from_millis(5);
 /// Page size, or less than it: one byte in each stride is touched to make memory real.
 pub(crate) const TOUCH_STRIDE: usize = 4096;
 /// Children that `tree` leaves: more than one, so that killing the first is not enough.

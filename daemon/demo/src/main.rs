@@ -20,7 +20,7 @@ struct Command {
     run: fn(&[String]) -> Outcome,
 }
 
-const COMMANDS: [Command; 23] = [
+const COMMANDS: [Command; 24] = [
     Command { name: "hello", usage: "              print one line", run: commands::hello },
     Command {
         name: "count",
@@ -33,6 +33,11 @@ const COMMANDS: [Command; 23] = [
         run: commands::flood,
     },
     Command { name: "drip", usage: "BYTES          the same, one write for each line", run: commands::drip },
+    Command {
+        name: "pour",
+        usage: "BYTES SECONDS CODE   such lines, so many bytes a second, then end with CODE",
+        run: commands::pour,
+    },
     Command { name: "exit", usage: "CODE [MS]      end with CODE, after MS ms", run: commands::exit },
     Command { name: "die", usage: "SIGNAL          end by this signal (not as PID 1)", run: commands::die },
     Command { name: "sleep", usage: "SECONDS       ends with 0 at SIGTERM", run: commands::sleep },

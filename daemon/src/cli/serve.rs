@@ -115,6 +115,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     }
     shims.dismiss_standby().await;
     if sandboxes.is_empty() {
+        shims.leave_keeper().await;
         sandboxes.networks().leave().await;
         cgroups.remove_instance();
         // The usual folder is everybody's, and stays as it is.

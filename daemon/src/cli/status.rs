@@ -43,6 +43,7 @@ fn as_json(status: &StatusResponse) -> serde_json::Value {
     json!({
         "pid": status.pid, "version": status.version, "instance": status.instance,
         "root": status.root, "state": status.state, "containers": containers,
+        "keeper_pid": status.keeper_pid, "kept": status.kept,
         "stuck": status.stuck.iter().map(operation_json).collect::<Vec<_>>(),
     })
 }
@@ -52,6 +53,10 @@ fn show(status: &StatusResponse) -> Result<(), Failure> {
         "taffrail {} (pid {}), instance {}, root {}, state {}",
         status.version, status.pid, status.instance, status.root, status.state
     ))?;
+    print::line(&match status.keeper_pid {
+        0 => "keeper: none answers; a shim that is killed now is not replaced".to_owned(),
+        pid => format!("keeper: pid {pid}, keeps {} shims", status.kept),
+    })?;
     show_stuck(&status.stuck)?;
     let pid = |pid: u32| if pid == 0 { "-".to_owned() } else { pid.to_string() };
     let rows: Vec<Vec<String>> = status

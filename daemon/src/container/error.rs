@@ -3,7 +3,7 @@
 //! Never: a gRPC code; that is `cri::error`'s.
 
 use super::user::UserError;
-use crate::{ids::Ambiguous, oci::UnknownHandler, oci::spec::SpecError, steps::CanFail};
+use crate::{ids::Ambiguous, oci::UnknownHandler, oci::spec::SpecError, shims::LinkError, steps::CanFail};
 
 /// Why something with a container failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -147,6 +147,8 @@ pub enum ContainerError {
         id: String,
         /// Why.
         message: String,
+        /// The conversation broke: another shim may be in its place.
+        gone: bool,
     },
     /// Too many commands run in it.
     #[error("container {id}: too many commands are being executed; try again when some have ended")]
@@ -178,6 +180,17 @@ impl ContainerError {
 
     /// A shim's silence or refusal.
     pub(super) fn shim(id: &str, error: impl ToString) -> Self {
-        Self::Shim { id: id.to_owned(), message: error.to_string() }
+        Self::Shim { id: id.to_owned(), message: error.to_string(), gone: false }
+    }
+
+    /// A shim's silence or refusal in the middle of a start.
+    pub(super) fn link(id: &str, error: &LinkError) -> Self {
+        let gone = matches!(error, LinkError::Unreachable(_));
+        Self::Shim { id: id.to_owned(), message: error.to_string(), gone }
+    }
+
+    /// Whether a conversation with a shim broke.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Shim { gone: true, .. })
     }
 }

@@ -196,12 +196,13 @@ async fn drain(pipe: &mut pipe::Receiver, kept: &mut Vec<u8>) {
     }
 }
 
-async fn read_outcome(pipe: pipe::Receiver) -> Result<Option<How>, String> {
-    let mut bytes = Vec::new();
-    let mut bounded = pipe.take(OUTCOME_MAX as u64);
-    bounded.read_to_end(&mut bytes).await.map_err(|e| e.to_string())?;
-    if bytes.is_empty() {
+/// The first thing that comes: a shim writes it at once and whole. Not until the end, which would wait for all who
+/// hold the other side, the keeper too.
+async fn read_outcome(mut pipe: pipe::Receiver) -> Result<Option<How>, String> {
+    let mut bytes = vec![0; OUTCOME_MAX];
+    let count = pipe.read(&mut bytes).await.map_err(|e| e.to_string())?;
+    if count == 0 {
         return Ok(None);
     }
-    ExecOutcome::parse_from_bytes(&bytes).map(|outcome| outcome.how).map_err(|e| e.to_string())
+    ExecOutcome::parse_from_bytes(&bytes[..count]).map(|outcome| outcome.how).map_err(|e| e.to_string())
 }

@@ -64,6 +64,8 @@ async fn dismiss(facts: &Arc<ContainerFacts>, parts: &Arc<Parts>, id: &Container
             return Ok(());
         }
     }
+    // Through the keeper, or it would put another shim in the place of this one.
+    parts.shims.forget(id).await;
     blocking(Pool::Disk, move || dismiss_by_force(&run_dir)).await.map_err(|e| format!("shim: {e}"))
 }
 

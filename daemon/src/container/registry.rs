@@ -3,7 +3,7 @@
 //! Owns: the two maps, derived and in memory only. Never: holds its lock across a wait.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -46,6 +46,11 @@ impl Containers {
     /// What they are made of.
     pub fn parts(&self) -> &Arc<Parts> {
         &self.parts
+    }
+
+    /// The keeper's process id and the containers that it keeps a shim for; `None`: there is none that answers.
+    pub async fn kept(&self) -> Option<(i32, BTreeSet<String>)> {
+        self.parts.shims.kept().await
     }
 
     /// Creates a container, or joins the one of this name that is being made or was made from the same wish.

@@ -15,7 +15,7 @@ use crate::{
     limits,
     oci::bundle,
     operations,
-    shims::{LinkError, ShimLink},
+    shims::{Condition, LinkError, ShimLink, inspect},
     steps::attempt,
     store,
     tasks::{Pool, blocking},
@@ -26,10 +26,41 @@ pub(super) async fn start(
     parts: Arc<Parts>,
     resources: Arc<Resources>,
 ) -> Ending {
-    match launch(&facts, &parts, resources).await {
-        Ok(link) => finish(&facts, &parts, link).await,
-        Err(error) => failed(&facts, &parts, None, error).await,
+    let mut error = match launch(&facts, &parts, &resources).await {
+        Ok(link) => return finish(&facts, &parts, link).await,
+        Err(error) => error,
+    };
+    // Its shim was killed. Before it took the container up: there is nothing of it, and it is launched again.
+    for _ in 0..limits::LAUNCHES_MORE {
+        if !error.is_gone() {
+            break;
+        }
+        match replaced(&facts, &parts).await {
+            Some(Condition::Alive(link, _)) => return finish(&facts, &parts, link).await,
+            Some(Condition::Lost) => match launch(&facts, &parts, &resources).await {
+                Ok(link) => return finish(&facts, &parts, link).await,
+                Err(again) => error = again,
+            },
+            Some(Condition::Exited(_) | Condition::Silent) | None => break,
+        }
     }
+    failed(&facts, &parts, None, error).await
+}
+
+/// What is in the place of a shim whose conversation broke; silent only when it stays so.
+async fn replaced(facts: &ContainerFacts, parts: &Parts) -> Option<Condition> {
+    let id = ContainerId::parse(&facts.id).ok()?;
+    let run_dir = parts.layout.run_dir(&id);
+    let mut last = None;
+    for _ in 0..limits::REPLACED_LOOKS {
+        match inspect(&run_dir, &parts.layout.exit_record(&id)).await {
+            Ok(Condition::Silent) => last = Some(Condition::Silent),
+            Ok(condition) => return Some(condition),
+            Err(error) => tracing::warn!(id = %facts.id, %error, "a shim cannot be looked at"),
+        }
+        tokio::time::sleep(limits::REPLACED_LOOK).await;
+    }
+    last
 }
 
 /// Goes on with a start that a former daemon began: the shim knows how far it came.
@@ -40,13 +71,13 @@ pub(super) async fn resume(facts: Arc<ContainerFacts>, parts: Arc<Parts>, link: 
 async fn launch(
     facts: &Arc<ContainerFacts>,
     parts: &Arc<Parts>,
-    resources: Arc<Resources>,
+    resources: &Arc<Resources>,
 ) -> Result<ShimLink, ContainerError> {
     let id = ContainerId::parse(&facts.id).map_err(|e| ContainerError::step(&facts.id, "id", e))?;
     let request = request(facts, parts, &id)?;
     {
         let (parts, id, log) = (parts.clone(), id.clone(), facts.log_path.clone());
-        let updated = (*resources != facts.config.resources).then_some(resources);
+        let updated = (**resources != facts.config.resources).then(|| resources.clone());
         let prepare = move || {
             if let Some(resources) = updated {
                 bundle::write_limits(&parts.layout.bundle(&id), &resources, &parts.host)?;
@@ -62,10 +93,12 @@ async fn launch(
             .map_err(|e| ContainerError::step(&facts.id, "container.launched", e))?;
     }
     let newborn = attempt("shim.newborn", parts.shims.newborn()).await;
-    let link = newborn.map_err(|e| ContainerError::shim(&facts.id, e))?.link;
+    let newborn = newborn.map_err(|e| ContainerError::shim(&facts.id, e))?;
+    let answer = attempt("runtime.create", newborn.link.launch(request)).await;
+    parts.shims.launched(&newborn, parts.layout.run_dir(&id));
     // The connection by which it was born ends with this value; the container's own goes on.
-    let answer = attempt("runtime.create", link.launch(request)).await;
-    match answer.map_err(|e| ContainerError::shim(&facts.id, e))?.failure.into_option() {
+    let link = newborn.link;
+    match answer.map_err(|e| ContainerError::link(&facts.id, &e))?.failure.into_option() {
         None => Ok(link),
         Some(failure) => {
             // Its record is on disk; a shim without a container is not needed.
@@ -87,16 +120,24 @@ fn start_error(facts: &ContainerFacts, failure: &shim::Failure) -> ContainerErro
     ContainerError::Start { id: facts.id.clone(), message }
 }
 
-async fn finish(facts: &Arc<ContainerFacts>, parts: &Arc<Parts>, link: ShimLink) -> Ending {
-    match go_on(facts, &link).await {
-        Ok(state) => Ending::running(link, &state),
-        Err(error) => failed(facts, parts, Some(link), error).await,
+async fn finish(facts: &Arc<ContainerFacts>, parts: &Arc<Parts>, mut link: ShimLink) -> Ending {
+    for _ in 0..limits::LAUNCHES_MORE {
+        match go_on(facts, &link).await {
+            Ok(state) => return Ending::running(link, &state),
+            Err(error) if error.is_gone() => match replaced(facts, parts).await {
+                Some(Condition::Alive(again, _)) => link = again,
+                _ => return failed(facts, parts, Some(link), error).await,
+            },
+            Err(error) => return failed(facts, parts, Some(link), error).await,
+        }
     }
+    let error = ContainerError::shim(&facts.id, "its shims are killed one after the other");
+    failed(facts, parts, Some(link), error).await
 }
 
 /// Waits for create, asks for start, and says what became of it.
 pub(super) async fn go_on(facts: &ContainerFacts, link: &ShimLink) -> Result<shim::State, ContainerError> {
-    let gone = |e: LinkError| ContainerError::shim(&facts.id, e);
+    let gone = |e: LinkError| ContainerError::link(&facts.id, &e);
     let mut state = link.state(limits::SHIM_ANSWER).await.map_err(gone)?;
     loop {
         match state.phase.enum_value_or_default() {

@@ -65,6 +65,8 @@ impl wire::control_server::Control for ControlService {
         let mut containers: Vec<wire::ContainerShim> =
             self.containers.list().iter().map(|(c, view)| shim(&c.facts, view)).collect();
         containers.sort_by(|a, b| a.container_id.cmp(&b.container_id));
+        let keeper = self.containers.kept().await;
+        let (keeper_pid, kept) = keeper.map_or((0, 0), |(pid, ids)| (pid, ids.len()));
         Ok(Response::new(wire::StatusResponse {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -73,6 +75,8 @@ impl wire::control_server::Control for ControlService {
             state: self.identity.state.to_string_lossy().into_owned(),
             containers,
             stuck: self.operations.stuck().into_iter().map(explain::told).collect(),
+            keeper_pid: u32::try_from(keeper_pid).unwrap_or(0),
+            kept: u32::try_from(kept).unwrap_or(u32::MAX),
         }))
     }
 

@@ -1,20 +1,26 @@
-//! The one function that spawns shims, the few that are made ahead, and the pin program.
+//! The one function that has shims spawned, the few that are made ahead, and the pin program.
 //!
-//! Nothing relies on the daemon being a shim's parent. Owns: newborn shims. Never: what they supervise.
+//! The keeper is a shim's parent. Owns: newborn shims, and that there is a keeper. Never: what they supervise.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     io,
-    os::{fd::OwnedFd, unix::net::UnixStream as StdStream},
-    path::Path,
+    os::unix::net::UnixStream as StdStream,
+    path::{Path, PathBuf},
+    pin::Pin,
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},
 };
 
+use protocol::{ids::ContainerId, keeper::report::What, rundir::RunDir};
 use tokio::{io::AsyncWriteExt, process::Command};
 
-use super::{LinkError, ShimLink};
-use crate::{cgroups::Cgroups, embedded::ShimProgram, limits, operations, steps, tasks};
+use super::{
+    LinkError, ShimLink,
+    hand_over::{hand_over, hand_over_all},
+    keeper::{Connection, Keeper},
+};
+use crate::{cgroups::Cgroups, embedded::ShimProgram, layout::Layout, limits, operations, tasks};
 
 /// A shim that waits to be told whose it is. Dropped, it sees the end of its socket and exits.
 #[derive(Debug)]
@@ -23,21 +29,98 @@ pub struct Newborn {
     pub link: ShimLink,
     /// Ends when it has left.
     left: tokio::task::JoinHandle<()>,
+    /// The keeper that started it.
+    keeper: Arc<Connection>,
 }
 
 /// Makes shims.
 #[derive(Debug)]
 pub struct Shims {
-    program: ShimProgram,
-    cgroups: Cgroups,
+    program: Arc<ShimProgram>,
+    keeper: Keeper,
+    /// Where run directories are.
+    run_dirs: PathBuf,
     /// Filled by [`Shims::refill`], emptied by [`Shims::newborn`]; never more than `STANDBY_SHIMS`.
     standby: Mutex<VecDeque<Newborn>>,
 }
 
 impl Shims {
     /// Loads the program.
-    pub fn new(cgroups: Cgroups) -> io::Result<Self> {
-        Ok(Self { program: ShimProgram::load()?, cgroups, standby: Mutex::default() })
+    pub fn new(cgroups: Cgroups, layout: &Layout) -> io::Result<Self> {
+        let program = Arc::new(ShimProgram::load()?);
+        let keeper = Keeper::new(layout.state().to_owned(), program.clone(), cgroups);
+        Ok(Self { program, keeper, run_dirs: layout.run_dirs(), standby: Mutex::default() })
+    }
+
+    /// The keeper, started where there is none. What one that was killed held is shown to the next, in the background.
+    async fn keeper(self: &Arc<Self>) -> Result<Arc<Connection>, LinkError> {
+        let (keeper, is_new) = self.keeper.connection().await?;
+        if is_new {
+            let (shims, heard) = (self.clone(), keeper.clone());
+            tasks::spawn("hear the keeper", async move {
+                heard.hear(told).await;
+                if shims.keeper.is_leaving() {
+                    return;
+                }
+                tracing::warn!(pid = heard.pid, "the keeper is gone; another one is started");
+                // Those made ahead are nobody's children now.
+                shims.lock().clear();
+                while let Err(error) = shims.keeper_again().await {
+                    tracing::error!(%error, "no keeper can be started: no container can be, and a shim that is killed now is lost");
+                    tokio::time::sleep(limits::KEEPER_RETRY).await;
+                }
+                shims.refill();
+            });
+            let (run_dirs, known) = (self.run_dirs.clone(), keeper.clone());
+            tasks::spawn("hand over", async move { hand_over_all(&run_dirs, known).await });
+        }
+        Ok(keeper)
+    }
+
+    /// Boxed: the task that waits for a keeper's end is started by this very function.
+    fn keeper_again(self: &Arc<Self>) -> Pin<Box<dyn Future<Output = Result<(), LinkError>> + Send>> {
+        let shims = self.clone();
+        Box::pin(async move { shims.keeper().await.map(drop) })
+    }
+
+    /// A shim has become a container's. Where its keeper was killed meanwhile, the present one is told of it.
+    pub fn launched(self: &Arc<Self>, newborn: &Newborn, run_dir: RunDir) {
+        if !newborn.keeper.is_gone() {
+            return;
+        }
+        let shims = self.clone();
+        tasks::spawn("hand over", async move {
+            let keeper = shims.keeper().await;
+            let done = match &keeper {
+                Ok(keeper) => hand_over(&run_dir, keeper).await,
+                Err(error) => Err(error.clone()),
+            };
+            if let Err(error) = done {
+                tracing::warn!(%error, run_dir = %run_dir.path().display(), "nobody keeps this shim");
+            }
+        });
+    }
+
+    /// The keeper's process id and the containers that it keeps a shim for; `None`: there is none that answers.
+    pub async fn kept(&self) -> Option<(i32, BTreeSet<String>)> {
+        let keeper = self.keeper.present().await?;
+        let mut ids = keeper.kept().await.ok()?;
+        // Those made ahead are nobody's yet.
+        ids.remove("");
+        Some((keeper.pid, ids))
+    }
+
+    /// Kills a container's shim for good, where a keeper has it. For an explicit stop or removal only.
+    pub async fn forget(&self, id: &ContainerId) {
+        let Some(keeper) = self.keeper.present().await else { return };
+        if let Err(error) = keeper.forget(id.as_str()).await {
+            tracing::warn!(%id, %error, "the keeper does not send a shim away");
+        }
+    }
+
+    /// The daemon ends and no container is left: the keeper leaves too, when it sees that.
+    pub async fn leave_keeper(&self) {
+        self.keeper.leave().await;
     }
 
     /// The program's path for children of this process.
@@ -81,7 +164,7 @@ impl Shims {
     /// Lets the shims made ahead go, and waits for that: the daemon ends and will need none.
     pub async fn dismiss_standby(&self) {
         let standby = std::mem::take(&mut *self.lock());
-        for Newborn { link, left } in standby {
+        for Newborn { link, left, .. } in standby {
             drop(link);
             if tokio::time::timeout(limits::STANDBY_LEAVES, left).await.is_err() {
                 tracing::warn!("a shim made ahead does not leave; it will when the daemon has ended");
@@ -94,29 +177,35 @@ impl Shims {
     }
 
     /// The only place where a shim is started.
-    async fn spawn(&self) -> Result<Newborn, LinkError> {
+    async fn spawn(self: &Arc<Self>) -> Result<Newborn, LinkError> {
         let unreachable = |e: io::Error| LinkError::Unreachable(format!("cannot be started: {e}"));
         let (ours, theirs) = StdStream::pair().map_err(unreachable)?;
-        let mut child = Command::new(self.program.path())
-            .arg0("taffrail-shim")
-            .env_clear()
-            .envs(steps::environment())
-            .current_dir("/")
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .map_err(unreachable)?;
-        let cgroups = self.cgroups.clone();
-        if let Some(pid) = child.id() {
-            // Before it is told anything: what it starts must be born in the right place.
-            if let Err(error) = tasks::blocking(tasks::Pool::Disk, move || cgroups.place_shim(pid)).await {
-                tracing::warn!(%error, "a shim stays in the daemon's cgroup: what kills that cgroup kills it");
-            }
-        }
-        // Reaps it when it leaves before the daemon does; it may well outlive us.
-        let left = tasks::spawn("reap shim", async move { drop(child.wait().await) });
-        Ok(Newborn { link: ShimLink::greet(ours, limits::SHIM_ANSWER).await?, left })
+        let keeper = self.keeper().await?;
+        let (_, handle) = keeper.spawn(theirs.into()).await?;
+        let left = tasks::spawn("see a shim leave", async move { drop(handle.ended().await) });
+        Ok(Newborn { link: ShimLink::greet(ours, limits::SHIM_ANSWER).await?, left, keeper })
+    }
+}
+
+/// What the keeper tells unasked.
+fn told(what: What) {
+    let What::Replaced(news) = what else { return };
+    let (id, how, replaced) = (news.container_id, news.how, news.replaced);
+    if news.lost {
+        tracing::error!(
+            id,
+            how,
+            replaced,
+            "a shim was killed, and no other can take its place: the container is lost"
+        );
+    } else {
+        tracing::warn!(
+            id,
+            how,
+            replaced,
+            pid = news.shim_pid,
+            "a shim was killed; another one is in its place"
+        );
     }
 }
 

@@ -188,6 +188,18 @@ impl ShimLink {
         call!(self, dismiss, limits::SHIM_ANSWER, shim::Empty::new()).map(drop)
     }
 
+    /// Hand what must outlive the shim to another keeper, at this end of a packet socket.
+    pub async fn keep(&self, theirs: OwnedFd) -> Result<(), LinkError> {
+        let (begun, within) = (Instant::now(), limits::SHIM_ANSWER);
+        let request = shim::KeepRequest { descriptors: 1, ..shim::KeepRequest::new() };
+        let work = self.client.keep(context::with_duration(within), &request);
+        match self.carrier.carry(vec![theirs], work).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(call_error("keep", (begun, within), error)),
+            Err(error) => Err(LinkError::Unreachable(error.to_string())),
+        }
+    }
+
     /// Runs a command; how it ended is written to the third descriptor. Run it in a task that nobody drops:
     /// a half-sent call breaks the connection.
     pub async fn exec(

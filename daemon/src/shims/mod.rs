@@ -3,7 +3,9 @@
 //! Only this module and the shim know the wire. Owns: starting and reaching shims. Never: what a container is;
 //! pids are shown, never signalled, but for a shim that must go.
 
+mod hand_over;
 mod inspect;
+mod keeper;
 mod launch;
 mod link;
 

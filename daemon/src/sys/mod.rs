@@ -7,6 +7,7 @@ pub mod lock;
 pub mod mounts;
 pub mod netlink;
 pub mod netns;
+pub mod packets;
 pub mod pidfd;
 pub mod rootfs;
 pub mod tied;

@@ -29,6 +29,11 @@ impl PidFd {
         }
     }
 
+    /// A handle that somebody else opened.
+    pub fn of(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+
     /// Comes back when it has ended. Holds no thread meanwhile.
     pub async fn ended(self) -> io::Result<()> {
         // SAFETY: an owned descriptor gives the same open number until it is dropped, which the wrapper does last.

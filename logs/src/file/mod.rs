@@ -74,6 +74,17 @@ pub struct FileSink<D = File> {
     lost: u64,
     /// Those of them that no marker line tells of yet.
     unmarked: u64,
+    /// Bytes in the file, by our own account.
+    size: u64,
+}
+
+/// What a sink has lost, for whoever goes on after it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// The container's bytes lost for ever, since the start.
+    pub lost: u64,
+    /// Those of them that no marker line tells of yet.
+    pub unmarked: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +97,18 @@ impl FileSink<File> {
     /// Opens the log for appending, makes it where it is missing.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         Ok(Self::on(path.to_owned(), open(path)?))
+    }
+
+    /// Goes on in a file that another sink had open, wherever its name is now.
+    pub fn resume(path: &Path, file: File, losses: Losses) -> Self {
+        let mut sink = Self::on(path.to_owned(), file);
+        (sink.lost, sink.unmarked) = (losses.lost, losses.unmarked);
+        sink
+    }
+
+    /// The open file, to be held by somebody else too.
+    pub fn file(&self) -> &File {
+        &self.disk
     }
 
     /// Goes on in the file that is at the path now. `false`: it is the one already open.
@@ -101,6 +124,7 @@ impl FileSink<File> {
         if identity(&new)? == identity(&self.disk)? {
             return Ok(false);
         }
+        self.size = new.size().unwrap_or(0);
         self.disk = new;
         Ok(true)
     }
@@ -114,7 +138,25 @@ impl FileSink<File> {
 impl<D: Disk> FileSink<D> {
     /// A sink on this disk.
     pub fn on(path: PathBuf, disk: D) -> Self {
-        Self { path, disk, health: Health::Open, lost: 0, unmarked: 0 }
+        let size = disk.size().unwrap_or(0);
+        Self { path, disk, health: Health::Open, lost: 0, unmarked: 0, size }
+    }
+
+    /// Bytes in the file by our own account: what was there when it was opened, and what we appended.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// What was lost so far.
+    pub fn losses(&self) -> Losses {
+        Losses { lost: self.lost, unmarked: self.unmarked }
+    }
+
+    /// One line of ours among the container's. `false`: the disk refused it.
+    pub fn remark(&mut self, stamp: &[u8; STAMP_LEN], text: &str, now: Instant) -> bool {
+        let mut line = stamp.to_vec();
+        line.extend_from_slice(format!(" stderr F [taffrail] {text}\n").as_bytes());
+        self.append(&line, now) == line.len()
     }
 
     /// Appends whole records, or counts them as lost. `stamp` and `now`: the present, for a marker line.
@@ -164,10 +206,8 @@ impl<D: Disk> FileSink<D> {
     /// One line that says how much is missing here. `false`: the disk still refuses.
     fn mark(&mut self, stamp: &[u8; STAMP_LEN], now: Instant) -> bool {
         if self.unmarked > 0 {
-            let mut line = stamp.to_vec();
-            let text = format!(" stderr F [taffrail] {} bytes of output lost: disk full\n", self.unmarked);
-            line.extend_from_slice(text.as_bytes());
-            if self.append(&line, now) < line.len() {
+            let text = format!("{} bytes of output lost: disk full", self.unmarked);
+            if !self.remark(stamp, &text, now) {
                 return false;
             }
             self.unmarked = 0;
@@ -181,7 +221,10 @@ impl<D: Disk> FileSink<D> {
         let mut done = 0;
         while done < records.len() {
             match self.disk.append(&records[done..]) {
-                Ok(n) if n > 0 => done += n,
+                Ok(n) if n > 0 => {
+                    done += n;
+                    self.size += u64::try_from(n).unwrap_or(0);
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 _ => {
                     self.fail(now);
@@ -209,6 +252,7 @@ impl<D: Disk> FileSink<D> {
             // file on a broken disk: there is nothing left to do about it, and its loss is counted.
             let cut = self.disk.size().and_then(|size| self.disk.cut(size.saturating_sub(torn)));
             drop(cut);
+            self.size = self.disk.size().unwrap_or(0);
         }
         whole
     }

@@ -2,10 +2,11 @@
 //!
 //! Owns: the checks. Never: believes a number.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{fs::File, io::Read, os::fd::OwnedFd, path::Path};
 
 use nix::errno::Errno;
 
+use super::tree;
 use crate::{
     fault::{Because, Fault},
     limits::PID_FILE_MAX,
@@ -13,8 +14,30 @@ use crate::{
     sys::{pidfd::PidFd, process::Child},
 };
 
-/// The process that a runtime wrote down. It may have ended already; then it waits to be reaped.
-pub(crate) fn adopt(pid_file: &Path, is_known: impl Fn(i32) -> bool) -> Result<Child, Fault> {
+/// Whose children a command leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// This shim's.
+    Ours,
+    /// The keeper's, since the shim that began the command was killed.
+    Keepers,
+}
+
+impl Whose {
+    /// Of this command's.
+    pub(crate) fn of(command: &PidFd) -> Self {
+        if command.is_ward() { Self::Keepers } else { Self::Ours }
+    }
+}
+
+/// The process that a runtime wrote down. It may have ended already; then it waits to be reaped. `ward` makes one of
+/// the keeper's children.
+pub(crate) fn adopt(
+    pid_file: &Path,
+    whose: Whose,
+    is_known: impl Fn(i32) -> bool,
+    ward: impl FnOnce(OwnedFd) -> PidFd,
+) -> Result<Child, Fault> {
     steps::check("supervise.adopt")?;
     let pid = read(pid_file)?;
     if is_known(pid) {
@@ -23,12 +46,16 @@ pub(crate) fn adopt(pid_file: &Path, is_known: impl Fn(i32) -> bool) -> Result<C
         )));
     }
     let process = PidFd::open(pid).because(|| format!("the runtime names process {pid}"))?;
-    match process.peek() {
-        Ok(_) => Ok(Child { process, pid }),
-        Err(Errno::ECHILD) => {
-            Err(Fault::new(format!("the runtime names process {pid}, which is no child of ours")))
+    let no_child = || Fault::new(format!("the runtime names process {pid}, which is no child of ours"));
+    match (whose, process.peek()) {
+        (Whose::Ours, Ok(_)) => Ok(Child { process, pid }),
+        // It may have been left to us before, or to the keeper, who is our parent.
+        (Whose::Keepers, Ok(_)) => Ok(Child { process, pid }),
+        (Whose::Keepers, Err(Errno::ECHILD)) if tree::is_sibling(pid) => {
+            Ok(Child { process: ward(process.into()), pid })
         }
-        Err(errno) => Err(Fault::new(format!("the runtime names process {pid}: {}", errno.desc()))),
+        (_, Err(Errno::ECHILD)) => Err(no_child()),
+        (_, Err(errno)) => Err(Fault::new(format!("the runtime names process {pid}: {}", errno.desc()))),
     }
 }
 
@@ -49,7 +76,11 @@ fn read(path: &Path) -> Result<i32, Fault> {
 mod tests {
     use std::{io::Write, process::Command};
 
-    use super::adopt;
+    use super::{Child, Fault, PidFd, Whose, adopt};
+
+    fn ours(file: &std::path::Path, is_known: impl Fn(i32) -> bool) -> Result<Child, Fault> {
+        adopt(file, Whose::Ours, is_known, PidFd::of)
+    }
 
     fn file(text: &[u8]) -> tempfile::NamedTempFile {
         let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -62,22 +93,22 @@ mod tests {
         for text in
             [&b""[..], b"abc", b"-1", b"0", b"1", b"99999999999999", b"12 13", &[0xff; 40], &[b'1'; 40]]
         {
-            assert!(adopt(file(text).path(), |_| false).is_err());
+            assert!(ours(file(text).path(), |_| false).is_err());
         }
-        assert!(adopt("/nonexistent".as_ref(), |_| false).is_err());
+        assert!(ours("/nonexistent".as_ref(), |_| false).is_err());
     }
 
     #[test]
     fn only_an_own_unknown_child_is_adopted() {
         let mut child = Command::new("/bin/sleep").arg("1000").spawn().unwrap();
         let own = file(format!("{}\n", child.id()).as_bytes());
-        let adopted = adopt(own.path(), |_| false).unwrap();
+        let adopted = ours(own.path(), |_| false).unwrap();
         assert_eq!(adopted.process.peek(), Ok(None));
-        assert!(adopt(own.path(), |_| true).is_err());
+        assert!(ours(own.path(), |_| true).is_err());
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(adopt(own.path(), |_| false).is_err(), "it is gone");
+        assert!(ours(own.path(), |_| false).is_err(), "it is gone");
         let parent = file(std::os::unix::process::parent_id().to_string().as_bytes());
-        assert!(adopt(parent.path(), |_| false).is_err(), "not a child");
+        assert!(ours(parent.path(), |_| false).is_err(), "not a child");
     }
 }

@@ -44,19 +44,25 @@ pub(crate) enum Verdict {
 }
 
 impl Running {
-    /// Starts a command with these streams.
+    /// Starts a command with these streams. `tell`: whoever must know of it before it does anything.
     pub(crate) fn start(
         line: &CommandLine,
         streams: [BorrowedFd<'_>; 3],
         limits: Inherited,
         reaper: &mut Reaper,
+        tell: impl FnOnce(&PidFd, i32),
     ) -> Result<Self, Fault> {
         let program = Program { path: &line.program, args: &line.args, streams, limits };
         steps::check("supervise.spawn")?;
-        let child = program.start().because(|| format!("{} cannot be started", line.program))?;
+        let child = program.start(tell).because(|| format!("{} cannot be started", line.program))?;
         steps::reach("supervise.spawned");
         let deadline = Instant::now() + line.time;
         Ok(Self { child, flight: reaper.begin(), deadline, timed_out: false })
+    }
+
+    /// One that a killed shim has started; it gets this much time once more.
+    pub(crate) fn adopted(child: Child, time: Duration, reaper: &mut Reaper) -> Self {
+        Self { child, flight: reaper.begin(), deadline: Instant::now() + time, timed_out: false }
     }
 
     /// The command's process, to be watched.
@@ -95,15 +101,21 @@ impl Running {
         self.child.process.kill();
     }
 
-    /// How it ended, if it has; it is reaped. Call [`Reaper::end`] with the flight when its pid file was read.
-    pub(crate) fn reap(&self) -> Option<Verdict> {
-        let ended = self.child.process.reap().ok()??;
+    /// How it ended, if it has. It is reaped by [`Running::bury`], when what follows from that is remembered.
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
+        let ended = self.child.process.peek().ok()??;
         steps::reach("supervise.command_ended");
         Some(match ended {
             _ if self.timed_out => Verdict::TimedOut,
             Ended::Code(0) => Verdict::Success,
             other => Verdict::Failed(other),
         })
+    }
+
+    /// Reaps it. Call [`Reaper::end`] with the flight when its pid file was read.
+    pub(crate) fn bury(&self) {
+        // A ward is the keeper's to reap.
+        self.child.process.reap().ok();
     }
 
     /// The flight, to be ended.
@@ -121,6 +133,9 @@ impl Verdict {
                 format!("the runtime exited with code {code} and said nothing")
             }
             Self::Failed(Ended::Signal(signal)) => format!("signal {signal} ended the runtime"),
+            Self::Failed(Ended::Unknown) => {
+                "how the runtime ended is not known: its keeper was killed".into()
+            }
             Self::TimedOut => {
                 format!("the runtime did not end within {} ms and was killed", time.as_millis())
             }

@@ -3,7 +3,13 @@
 //!
 //! Owns: the lock, held for life. Never: a process; decides what is written when.
 
-use std::{fs::File, os::unix::fs::OpenOptionsExt};
+use std::{
+    fs::File,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::OpenOptionsExt,
+    },
+};
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -24,8 +30,17 @@ use crate::{
 pub(crate) struct Container {
     /// What it is.
     pub(crate) launch: Launch,
-    /// Released by the kernel, whatever ends the shim.
-    _lock: Flock<File>,
+    /// Released by the kernel, whatever ends the shim and its keeper.
+    lock: Lock,
+}
+
+/// The lock on the run directory.
+#[derive(Debug)]
+enum Lock {
+    /// Taken by this shim.
+    Taken(Flock<File>),
+    /// The same lock, from a killed shim by way of the keeper.
+    TakenOver(OwnedFd),
 }
 
 /// Which of the runtime's commands.
@@ -37,6 +52,22 @@ pub(crate) enum Step {
     Start,
     /// Undo.
     Undo,
+}
+
+impl Step {
+    /// Its number among what the keeper holds.
+    pub(crate) fn number(self) -> u32 {
+        match self {
+            Self::Create => 0,
+            Self::Start => 1,
+            Self::Undo => 2,
+        }
+    }
+
+    /// The step of a number.
+    pub(crate) fn of(number: u32) -> Option<Self> {
+        [Self::Create, Self::Start, Self::Undo].into_iter().find(|step| step.number() == number)
+    }
 }
 
 impl Container {
@@ -51,7 +82,20 @@ impl Container {
             Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno).because(|| {
                 format!("the lock {} is held: another shim supervises this container", path.display())
             })?;
-        Ok(Self { launch, _lock: lock })
+        Ok(Self { launch, lock: Lock::Taken(lock) })
+    }
+
+    /// Goes on in the place of a killed shim, with its lock.
+    pub(crate) fn take_over(launch: Launch, lock: OwnedFd) -> Self {
+        Self { launch, lock: Lock::TakenOver(lock) }
+    }
+
+    /// The locked file.
+    pub(crate) fn lock(&self) -> BorrowedFd<'_> {
+        match &self.lock {
+            Lock::Taken(lock) => lock.as_fd(),
+            Lock::TakenOver(fd) => fd.as_fd(),
+        }
     }
 
     /// The command line of a step; undo may have none.

@@ -58,6 +58,18 @@ fn handle(shim: &mut Supervisor, children: &SignalFd, source: Source) {
                 serve(shim, ticket, call);
             }
         }
+        Source::Keeper => shim.keeper_ready(),
+        Source::Command | Source::Exec(_) | Source::Init => handle_end(shim, source),
+        Source::Child => {
+            while let Ok(Some(_)) = children.read_signal() {}
+            shim.reaper.notice();
+        }
+    }
+}
+
+/// A process may have ended.
+pub(crate) fn handle_end(shim: &mut Supervisor, source: Source) {
+    match source {
         Source::Command => shim.command_ready(),
         Source::Exec(number) => {
             shim.with_execs(|execs, _, around| execs.ready(number, around));
@@ -69,9 +81,6 @@ fn handle(shim: &mut Supervisor, children: &SignalFd, source: Source) {
             shim.pump.ready_all();
             shim.init_ready();
         }
-        Source::Child => {
-            while let Ok(Some(_)) = children.read_signal() {}
-            shim.reaper.notice();
-        }
+        _ => {}
     }
 }

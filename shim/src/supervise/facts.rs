@@ -30,6 +30,8 @@ pub(crate) struct Facts {
     pub(crate) never_started: bool,
     /// The exit record, when it is on disk.
     pub(crate) exit_record: Vec<u8>,
+    /// How many shims of this container were killed before this one.
+    pub(crate) replaced: u32,
 }
 
 impl Facts {
@@ -44,6 +46,7 @@ impl Facts {
             failure: None,
             never_started: false,
             exit_record: Vec::new(),
+            replaced: 0,
         }
     }
 
@@ -74,7 +77,7 @@ impl Facts {
             init_pid: self.init_pid,
             created_at: self.created_at,
             started_at: self.started_at,
-            generation: 0,
+            generation: self.replaced,
         }
     }
 
@@ -88,6 +91,10 @@ impl Facts {
             (None, Some((ended, _))) if self.never_started => {
                 (ExitStatus::NeverStarted, format!("stopped before it was started (init: {})", status(ended)))
             }
+            (None, Some((Ended::Unknown, _))) => (
+                ExitStatus::Lost,
+                "its shim and the keeper were killed, and this kernel does not tell".into(),
+            ),
             (None, Some((ended, _))) => (status(ended), String::new()),
             // The machine records only after one of the two.
             (None, None) => (ExitStatus::Lost, "the shim saw neither an end nor a failure".into()),
@@ -106,6 +113,7 @@ fn status(ended: Ended) -> ExitStatus {
     match ended {
         Ended::Code(code) => ExitStatus::Exited(code),
         Ended::Signal(signal) => ExitStatus::Signaled(signal),
+        Ended::Unknown => ExitStatus::Lost,
     }
 }
 

@@ -99,6 +99,11 @@ impl Oom {
         grown
     }
 
+    /// A predecessor has counted so many.
+    pub(crate) fn at_least(&mut self, kills: u32) {
+        self.kills = self.kills.max(kills);
+    }
+
     /// Processes killed so far.
     pub(crate) fn kills(&self) -> u32 {
         self.kills

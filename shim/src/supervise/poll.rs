@@ -37,6 +37,8 @@ pub(crate) enum Source {
     Listener,
     /// A connection.
     Connection(u32),
+    /// The keeper says something.
+    Keeper,
     /// A runtime's create, undo or start has ended.
     Command,
     /// An exec's command or process has ended.
@@ -128,6 +130,7 @@ fn encode(source: Source) -> u64 {
         Source::Exec(number) => (9, number),
         Source::Init => (10, 0),
         Source::Child => (11, 0),
+        Source::Keeper => (12, 0),
     };
     (kind << 32) | u64::from(number)
 }
@@ -147,6 +150,7 @@ fn decode(data: u64) -> Option<Source> {
         9 => Source::Exec(number),
         10 => Source::Init,
         11 => Source::Child,
+        12 => Source::Keeper,
         _ => return None,
     })
 }
@@ -170,10 +174,11 @@ mod tests {
             Source::Exec(9),
             Source::Init,
             Source::Child,
+            Source::Keeper,
         ];
         for source in sources {
             assert_eq!(decode(encode(source)), Some(source));
         }
-        assert_eq!(decode(12 << 32), None);
+        assert_eq!(decode(13 << 32), None);
     }
 }

@@ -1,7 +1,7 @@
 //! The data path: the container's streams into its log.
 //!
-//! Owns: the reading ends, the log, and the memory between them. Never: takes part in a decision; a read costs no
-//! step of the machine.
+//! Owns: the reading ends, the log, and the memory between them, of which the journal lets a successor go on where a
+//! killed shim was. Never: takes part in a decision; a read costs no step of the machine.
 
 use std::{
     fs::File,
@@ -18,38 +18,49 @@ use logs::{
 
 use super::{
     clock,
+    journal::{Expected, Journal},
     poll::{Poll, Source},
 };
 use crate::{
     fault::{Because, Fault},
-    limits::{GATHER, LOG_LOOK, MEMORY_KEEP, RAPID, READS_PER_TURN, SMALL_READ, TAIL_WAIT},
+    limits::{
+        EMPTY_READ, GATHER, LOG_LOOK, MEMORY_KEEP, RAPID, READS_PER_TURN, SMALL_READ, TAIL_WAIT,
+        TERMINAL_READ,
+    },
     steps,
     sys::{
         arena::{Arena, release_stack},
+        pipe,
         program::release_text,
     },
 };
 
-const ARENA_SIZE: NonZeroUsize = NonZeroUsize::new(READ_SIZE + BATCH_SIZE).expect("sizes are not zero");
+const ARENA_SIZE: NonZeroUsize = NonZeroUsize::new(BATCH_SIZE).expect("it is not zero");
 
 /// Both streams and the log.
 #[derive(Debug)]
 pub(crate) struct Pump {
-    outputs: [Option<Output>; 2],
-    sink: Option<FileSink>,
-    stamper: Stamper,
-    memory: Arena,
+    pub(super) outputs: [Option<Output>; 2],
+    pub(super) sink: Option<FileSink>,
+    pub(super) stamper: Stamper,
+    pub(super) memory: Arena,
+    pub(super) journal: Journal,
     /// When the memory was last touched; `None`: it is given back.
     touched: Option<Instant>,
     /// When the log's file was last looked at.
     looked: Option<Instant>,
+    /// The log is another file since this was last asked.
+    has_new_log: bool,
 }
 
+/// One stream.
 #[derive(Debug)]
-struct Output {
-    from: File,
-    stream: Stream,
-    splitter: LineSplitter,
+pub(super) struct Output {
+    pub(super) from: File,
+    pub(super) stream: Stream,
+    pub(super) splitter: LineSplitter,
+    /// Whether the kernel can say how much waits to be read.
+    is_terminal: bool,
     /// When its incomplete tail has waited long enough.
     tail_due: Option<Instant>,
     /// When it was last read and brought little.
@@ -58,16 +69,33 @@ struct Output {
 
 impl Pump {
     /// A pump without streams or a log.
-    pub(crate) fn new() -> Result<Self, Fault> {
+    pub(crate) fn new(journal: Journal) -> Result<Self, Fault> {
         let memory = Arena::new(ARENA_SIZE).because(|| "no memory for the log".into())?;
         Ok(Self {
             outputs: [None, None],
             sink: None,
             stamper: Stamper::default(),
             memory,
+            journal,
             touched: None,
             looked: None,
+            has_new_log: false,
         })
+    }
+
+    /// What a successor needs to know.
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// The log that is open now.
+    pub(crate) fn log(&self) -> Option<&File> {
+        self.sink.as_ref().map(FileSink::file)
+    }
+
+    /// The reading ends that are open, with their numbers.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (u32, &File)> {
+        (0..).zip(&self.outputs).filter_map(|(number, output)| Some((number, &output.as_ref()?.from)))
     }
 
     /// Memory for whoever reads something small right now.
@@ -82,13 +110,20 @@ impl Pump {
     }
 
     /// Reads this stream from now on: 0 stdout, 1 stderr.
-    pub(crate) fn attach(&mut self, poll: &Poll, number: u32, from: OwnedFd) -> Result<(), Fault> {
+    pub(crate) fn attach(
+        &mut self,
+        poll: &Poll,
+        number: u32,
+        from: OwnedFd,
+        is_terminal: bool,
+    ) -> Result<(), Fault> {
         let stream = if number == 0 { Stream::Stdout } else { Stream::Stderr };
         poll.read(&from, Source::Output(number))?;
         let output = Output {
             from: from.into(),
             stream,
             splitter: LineSplitter::default(),
+            is_terminal,
             tail_due: None,
             last_small: None,
         };
@@ -102,44 +137,77 @@ impl Pump {
     pub(crate) fn ready(&mut self, number: u32) {
         let now = Instant::now();
         self.replace_removed_log(now);
-        let Some(place) = slot(&mut self.outputs, number) else { return };
-        let Some(output) = place else { return };
+        let Some(Some(output)) = slot(&mut self.outputs, number) else { return };
         let now = output.gather(now);
-        let (input, gather) = self.memory.bytes().split_at_mut(READ_SIZE);
-        let mut batch = Batch::new(gather);
         self.touched = Some(now);
         for _ in 0..READS_PER_TURN {
-            let count = match output.from.read(input) {
+            let Some(Some(output)) = slot(&mut self.outputs, number) else { return };
+            let expected = output.expected();
+            self.journal.announce(number, expected);
+            let room = match expected {
+                Expected::Exact(length) | Expected::AtMost(length) => length,
+            };
+            let count = match output.from.read(&mut self.journal.input()[..room]) {
                 Ok(count) if count > 0 => count,
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return self.journal.nothing(),
                 // Its end. A terminal says so by EIO, when the last process has closed it.
                 _ => {
-                    let stamp = *self.stamper.at(clock::now());
-                    output.flush(&stamp, &mut batch, self.sink.as_mut(), now);
-                    *place = None;
-                    return;
+                    self.journal.nothing();
+                    return self.end(number, now);
                 }
             };
             let stamp = *self.stamper.at(clock::now());
-            let Some(sink) = &mut self.sink else { continue };
-            let mut rest = &input[..count];
-            while let Some(piece) = output.splitter.next(&mut rest) {
-                if !batch.push(&stamp, output.stream, &piece) {
-                    sink.write(batch.bytes(), &stamp, now);
-                    batch.clear();
-                    assert!(batch.push(&stamp, output.stream, &piece), "an empty batch holds any record");
-                }
-            }
-            if !batch.is_empty() {
-                sink.write(batch.bytes(), &stamp, now);
-                batch.clear();
-            }
-            output.last_small = (count < SMALL_READ).then_some(now);
-            output.tail_due = output.splitter.has_tail().then(|| now + TAIL_WAIT);
+            self.records(number, count, &stamp, now);
             if count < READ_SIZE {
-                break;
+                return;
             }
+        }
+    }
+
+    /// Makes records of so many bytes that were read, and writes them.
+    fn records(&mut self, number: u32, count: usize, stamp: &[u8; STAMP_LEN], now: Instant) {
+        let Some(sink) = &mut self.sink else { return self.journal.nothing() };
+        self.journal.got(number, count, stamp, sink.size());
+        let Some(Some(output)) = slot(&mut self.outputs, number) else { return };
+        let mut batch = Batch::new(self.memory.bytes());
+        let mut rest = &self.journal.input()[..count];
+        while let Some(piece) = output.splitter.next(&mut rest) {
+            if !batch.push(stamp, output.stream, &piece) {
+                sink.write(batch.bytes(), stamp, now);
+                batch.clear();
+                assert!(batch.push(stamp, output.stream, &piece), "an empty batch holds any record");
+            }
+        }
+        if !batch.is_empty() {
+            sink.write(batch.bytes(), stamp, now);
+        }
+        output.last_small = (count < SMALL_READ).then_some(now);
+        output.tail_due = output.splitter.has_tail().then(|| now + TAIL_WAIT);
+        self.note_done();
+    }
+
+    /// What is carried now is what a successor would have to carry.
+    pub(super) fn note_done(&mut self) {
+        let tails =
+            self.outputs.each_ref().map(|output| output.as_ref().map_or(&[][..], |o| o.splitter.tail()));
+        let losses = self.sink.as_ref().map(FileSink::losses).unwrap_or_default();
+        self.journal.done(tails, losses);
+    }
+
+    /// Tails that are carried have waited from now on.
+    pub(super) fn expect_tails(&mut self, now: Instant) {
+        self.touched = Some(now);
+        for output in self.outputs.iter_mut().flatten() {
+            output.tail_due = output.splitter.has_tail().then(|| now + TAIL_WAIT);
+        }
+    }
+
+    /// A stream has come to its end.
+    fn end(&mut self, number: u32, now: Instant) {
+        self.flush(number, now);
+        if let Some(place) = slot(&mut self.outputs, number) {
+            *place = None;
         }
     }
 
@@ -158,7 +226,7 @@ impl Pump {
         self.looked = Some(now);
         if let Some(sink) = self.sink.as_mut().filter(|sink| sink.is_unlinked()) {
             // Its folder may be gone too; then it is tried again a second later.
-            drop(sink.reopen());
+            self.has_new_log |= sink.reopen().unwrap_or(false);
         }
     }
 
@@ -172,7 +240,7 @@ impl Pump {
         steps::reach("supervise.log_end");
         let now = Instant::now();
         let stamp = *self.stamper.at(clock::now());
-        self.flush_tails(now, |_| true);
+        (0..2).for_each(|number| self.flush(number, now));
         self.outputs = [None, None];
         if let Some(sink) = &mut self.sink {
             sink.close(&stamp, now);
@@ -184,7 +252,13 @@ impl Pump {
         steps::check("supervise.reopen")?;
         self.ready_all();
         let Some(sink) = &mut self.sink else { return Ok(()) };
-        sink.reopen().map(drop).map_err(|error| Fault::new(chain(&error)))
+        self.has_new_log |= sink.reopen().map_err(|error| Fault::new(chain(&error)))?;
+        Ok(())
+    }
+
+    /// Whether the log is another file since this was last asked.
+    pub(crate) fn has_new_log(&mut self) -> bool {
+        std::mem::take(&mut self.has_new_log)
     }
 
     /// The container's bytes that could not be written.
@@ -201,7 +275,12 @@ impl Pump {
 
     /// Does what is due.
     pub(crate) fn on_time(&mut self, now: Instant) {
-        self.flush_tails(now, |due| due.is_some_and(|at| at <= now));
+        for number in 0..2 {
+            let due = slot(&mut self.outputs, number).and_then(|output| output.as_ref()?.tail_due);
+            if due.is_some_and(|at| at <= now) {
+                self.flush(number, now);
+            }
+        }
         if let Some(sink) = &mut self.sink
             && sink.retry_at().is_some_and(|at| at <= now)
         {
@@ -210,6 +289,7 @@ impl Pump {
         }
         if self.touched.is_some_and(|at| at + MEMORY_KEEP <= now) {
             self.memory.release();
+            self.journal.release();
             release_stack();
             release_text();
             self.touched = None;
@@ -219,15 +299,28 @@ impl Pump {
         }
     }
 
-    fn flush_tails(&mut self, now: Instant, due: impl Fn(Option<Instant>) -> bool) {
-        for output in self.outputs.iter_mut().flatten() {
-            if due(output.tail_due) {
-                self.touched = Some(now);
-                let mut batch = Batch::new(&mut self.memory.bytes()[READ_SIZE..]);
-                let stamp = *self.stamper.at(clock::now());
-                output.flush(&stamp, &mut batch, self.sink.as_mut(), now);
-            }
+    /// Writes the incomplete tail as a partial record.
+    fn flush(&mut self, number: u32, now: Instant) {
+        let Some(Some(output)) = slot(&mut self.outputs, number) else { return };
+        output.tail_due = None;
+        if output.splitter.has_tail() {
+            self.touched = Some(now);
+            let stamp = *self.stamper.at(clock::now());
+            self.tail_record(number, &stamp, now);
         }
+    }
+
+    fn tail_record(&mut self, number: u32, stamp: &[u8; STAMP_LEN], now: Instant) {
+        let (Some(sink), Some(Some(output))) = (&mut self.sink, slot(&mut self.outputs, number)) else {
+            return;
+        };
+        self.journal.got(number, 0, stamp, sink.size());
+        if let Some(piece) = output.splitter.flush() {
+            let mut batch = Batch::new(self.memory.bytes());
+            assert!(batch.push(stamp, output.stream, &piece), "an empty batch holds any record");
+            sink.write(batch.bytes(), stamp, now);
+        }
+        self.note_done();
     }
 }
 
@@ -245,19 +338,15 @@ impl Output {
         Instant::now()
     }
 
-    /// Writes the incomplete tail as a partial record.
-    fn flush(
-        &mut self,
-        stamp: &[u8; STAMP_LEN],
-        batch: &mut Batch<'_>,
-        sink: Option<&mut FileSink>,
-        now: Instant,
-    ) {
-        self.tail_due = None;
-        if let (Some(piece), Some(sink)) = (self.splitter.flush(), sink) {
-            assert!(batch.push(stamp, self.stream, &piece), "an empty batch holds any record");
-            sink.write(batch.bytes(), stamp, now);
-            batch.clear();
+    /// What the next read will bring.
+    fn expected(&self) -> Expected {
+        if self.is_terminal {
+            return Expected::AtMost(TERMINAL_READ);
+        }
+        match pipe::waiting(&self.from) {
+            // Its end, or nothing yet; some may come between the question and the read.
+            Ok(0) | Err(_) => Expected::AtMost(EMPTY_READ),
+            Ok(waiting) => Expected::Exact(waiting.min(READ_SIZE)),
         }
     }
 }

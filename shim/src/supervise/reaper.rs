@@ -12,8 +12,6 @@ use crate::{
     sys::pidfd::{is_zombie_child, peek_any, reap_child},
 };
 
-use super::tree;
-
 /// The reaper.
 #[derive(Debug, Default)]
 pub(crate) struct Reaper {
@@ -83,7 +81,7 @@ impl Reaper {
 
     fn sweep_among_flights(&mut self, is_known: impl Fn(i32) -> bool) {
         let oldest = self.flights.first().copied().unwrap_or(self.next);
-        for pid in tree::own_children() {
+        for pid in crate::sys::children::own() {
             if is_known(pid) || !is_zombie_child(pid) {
                 continue;
             }

@@ -4,6 +4,7 @@
 
 use std::os::fd::OwnedFd;
 
+use protobuf::Message;
 use protocol::{
     shim::{Empty, ExecRequest, ExecResponse, HelloRequest, HelloResponse, LaunchRequest},
     version,
@@ -51,6 +52,7 @@ pub(crate) fn serve(shim: &mut Supervisor, ticket: Ticket, call: Call) {
             shim.stdin.close(&shim.poll);
             Ok(())
         }
+        Call::Keep(descriptors) => keep(shim, descriptors),
         Call::Resize(columns, rows) => resize(shim, columns, rows),
         Call::Dismiss if shim.refuses(Event::Dismiss) => Err(wrong_time(shim, "dismiss")),
         Call::Dismiss => {
@@ -74,11 +76,11 @@ fn hello(shim: &mut Supervisor, ticket: Ticket, request: &HelloRequest) {
     };
     let answer = HelloResponse {
         version,
-        features: vec![version::FEATURE_DESCRIPTORS.into()],
+        features: vec![version::FEATURE_DESCRIPTORS.into(), version::FEATURE_KEEPER.into()],
         build: env!("CARGO_PKG_VERSION").into(),
         container_id: shim.container.as_ref().map_or_else(String::new, |c| c.launch.id.to_string()),
         shim_pid: i32::try_from(std::process::id()).unwrap_or(0),
-        generation: 0,
+        generation: shim.facts.replaced,
         ..HelloResponse::default()
     };
     steps::reach("supervise.greeted");
@@ -90,12 +92,13 @@ fn launch(shim: &mut Supervisor, ticket: Ticket, request: LaunchRequest) -> Resu
     if shim.refuses(Event::Launch) {
         return Err(wrong_time(shim, "launch"));
     }
+    let order = request.write_to_bytes().map_err(|error| Refusal::invalid(error.to_string()))?;
     let launch = Launch::check(request).map_err(|fault| Refusal::invalid(fault.to_string()))?;
     steps::check("supervise.launch").map_err(|fault| Refusal::failed(&fault))?;
     // From here on nobody reads what the shim would say but by the wire.
     let silenced = birth::silence(&shim.null).because(|| "the standard streams cannot be replaced".into());
     silenced.map_err(|fault| Refusal::failed(&fault))?;
-    shim.take_up(launch, ticket)
+    shim.take_up(launch, &order, ticket)
 }
 
 fn watch(shim: &mut Supervisor, ticket: Ticket, after: u64) {
@@ -154,6 +157,14 @@ fn feed_stdin(shim: &mut Supervisor, descriptors: Vec<OwnedFd>) -> Result<(), Re
     let source = descriptors.into_iter().next();
     let source = source.ok_or_else(|| Refusal::invalid("a feed brings one descriptor"))?;
     shim.stdin.feed(&shim.poll, source).map_err(|fault| Refusal::not_now(fault.to_string()))
+}
+
+fn keep(shim: &mut Supervisor, descriptors: Vec<OwnedFd>) -> Result<(), Refusal> {
+    let channel = descriptors.into_iter().next();
+    let channel = channel.ok_or_else(|| Refusal::invalid("a keeper comes with one descriptor"))?;
+    shim.kept.replace(&shim.poll, channel).map_err(|fault| Refusal::invalid(fault.to_string()))?;
+    shim.hand_over();
+    Ok(())
 }
 
 fn resize(shim: &mut Supervisor, columns: u32, rows: u32) -> Result<(), Refusal> {

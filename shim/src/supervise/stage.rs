@@ -106,6 +106,16 @@ impl Console {
         Ok(Self { listener, connection: None, master: None })
     }
 
+    /// One that a killed shim had made.
+    pub(crate) fn take_over(listener: OwnedFd) -> Self {
+        Self { listener: listener.into(), connection: None, master: None }
+    }
+
+    /// Where the runtime connects.
+    pub(crate) fn listener(&self) -> &UnixListener {
+        &self.listener
+    }
+
     /// Watches for the runtime.
     pub(crate) fn watch(&self, poll: &Poll) -> Result<(), Fault> {
         poll.read(&self.listener, Source::Console)

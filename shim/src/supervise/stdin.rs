@@ -50,6 +50,11 @@ impl Stdin {
         Self { to: Some(to.into()), once, ..Self::default() }
     }
 
+    /// The writing end, while it is open.
+    pub(crate) fn end(&self) -> Option<&File> {
+        self.to.as_ref()
+    }
+
     /// Feeds it from a pipe, a socket or a terminal, until that ends.
     pub(crate) fn feed(&mut self, poll: &Poll, from: OwnedFd) -> Result<(), Fault> {
         if self.to.is_none() {

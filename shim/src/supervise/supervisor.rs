@@ -4,33 +4,35 @@
 
 use std::{collections::VecDeque, fs::File, os::fd::OwnedFd, time::Instant};
 
-use logs::FileSink;
-use protocol::shim;
+use protocol::{keeper::Kind, shim};
 
 use super::{
-    adopt::adopt,
     clock,
-    command::{Running, Verdict},
+    command::Running,
     container::{Container, Step},
     control::{Control, Encode, Refusal, Ticket},
+    event_loop,
     execs::{Execs, Surroundings},
     facts::{Facts, failure},
+    journal::Journal,
+    kept::Kept,
     kill,
     launch::Launch,
     machine::{Effect, Event, State, step},
+    memo,
     oom::Oom,
-    poll::{Poll, Source},
+    poll::Poll,
     pump::Pump,
     reaper::Reaper,
-    stage::{Console, Stage, borrow, speaking},
+    stage::Console,
     stdin::Stdin,
-    tree,
+    wards::Wards,
     words::Words,
 };
 use crate::{
-    fault::{Because, Fault},
-    limits::{KILL_AGAIN, KILL_GRACE, RECORD_RETRY},
-    sys::{birth::Inherited, pidfd::PidFd, process::Child},
+    fault::Fault,
+    limits::{KILL_AGAIN, RECORD_RETRY},
+    sys::{birth::Inherited, process::Child},
 };
 
 /// A shim's whole world.
@@ -52,35 +54,50 @@ pub(crate) struct Supervisor {
     pub(super) container: Option<Container>,
     pub(super) null: File,
     pub(super) inherited: Inherited,
+    pub(super) kept: Kept,
+    pub(super) wards: Wards,
+    /// When the keeper saw init end.
+    pub(super) ended_at: Option<i64>,
+    /// The keeper holds stdin's writing end.
+    pub(super) has_held_stdin: bool,
+    /// The keeper holds the terminal.
+    pub(super) has_held_terminal: bool,
     /// The runtime's command that runs, and which one.
-    command: Option<(Step, Running)>,
+    pub(super) command: Option<(Step, Running)>,
     /// Who waits for Launch or Start.
     caller: Option<(Ticket, Step)>,
     /// What happened and was not fed to the machine yet.
-    happened: VecDeque<Event>,
-    times: Times,
+    pub(super) happened: VecDeque<Event>,
+    pub(super) times: Times,
 }
 
 /// Deadlines of the life itself.
 #[derive(Debug, Default)]
-struct Times {
+pub(super) struct Times {
     /// Output had its time.
     drained: Option<Instant>,
     /// Kill leftovers again.
     kill_again: Option<Instant>,
     /// What create left had its time to die.
-    undone: Option<Instant>,
+    pub(super) undone: Option<Instant>,
     /// Try the exit record again.
     record: Option<Instant>,
 }
 
 impl Supervisor {
     /// A shim that was just born.
-    pub(crate) fn new(poll: Poll, control: Control, null: File, inherited: Inherited) -> Result<Self, Fault> {
+    pub(crate) fn new(
+        poll: Poll,
+        control: Control,
+        (null, inherited): (File, Inherited),
+        kept: Kept,
+        journal: Journal,
+    ) -> Result<Self, Fault> {
+        kept.watch(&poll)?;
         Ok(Self {
             poll,
             control,
-            pump: Pump::new()?,
+            pump: Pump::new(journal)?,
             reaper: Reaper::default(),
             execs: Execs::default(),
             oom: Oom::default(),
@@ -94,6 +111,11 @@ impl Supervisor {
             container: None,
             null,
             inherited,
+            kept,
+            wards: Wards::default(),
+            ended_at: None,
+            has_held_stdin: false,
+            has_held_terminal: false,
             command: None,
             caller: None,
             happened: VecDeque::new(),
@@ -106,7 +128,12 @@ impl Supervisor {
         self.happened.push_back(event);
         while let Some(event) = self.happened.pop_front() {
             let (next, effects) = step(self.state, event);
+            let has_changed = next != self.state;
             self.state = next;
+            if has_changed {
+                // Before anything follows from it: a successor does what follows again.
+                self.remember();
+            }
             for &effect in effects {
                 self.apply(effect);
             }
@@ -119,11 +146,14 @@ impl Supervisor {
     }
 
     /// Takes up a container: from now on this shim is its supervisor. Refused where another shim is.
-    pub(crate) fn take_up(&mut self, launch: Launch, caller: Ticket) -> Result<(), Refusal> {
+    pub(crate) fn take_up(&mut self, launch: Launch, order: &[u8], caller: Ticket) -> Result<(), Refusal> {
+        self.pump.journal().remember_order(order).map_err(|fault| Refusal::failed(&fault))?;
         let container = Container::take(launch).map_err(|fault| Refusal::not_now(fault.to_string()))?;
         let listening = self.control.listen(&self.poll, &container.launch.run_dir);
         listening.map_err(|fault| Refusal::failed(&fault))?;
         self.container = Some(container);
+        self.remember();
+        self.hold_container();
         self.caller = Some((caller, Step::Create));
         self.happen(Event::Launch);
         Ok(())
@@ -169,57 +199,34 @@ impl Supervisor {
     ) -> Option<T> {
         let known = self.known();
         let container = self.container.as_ref()?;
+        let (journal, state, facts, kills) = (self.pump.journal(), self.state, &self.facts, self.oom.kills());
         let mut around = Surroundings {
             poll: &self.poll,
             reaper: &mut self.reaper,
             run_dir: &container.launch.run_dir,
             known: &known,
+            kept: &mut self.kept,
+            remember: &|execs| memo::remember(journal, state, facts, kills, execs),
+            wards: &mut self.wards,
         };
         Some(work(&mut self.execs, container, &mut around))
-    }
-
-    /// One of the runtime's commands may have ended.
-    pub(crate) fn command_ready(&mut self) {
-        let Some(verdict) = self.command.as_ref().and_then(|(_, running)| running.reap()) else { return };
-        let Some((step, running)) = self.command.take() else { return };
-        self.poll.forget(running.process());
-        let pipes = self.words.stop(&self.poll);
-        let event = match step {
-            Step::Create => match self.judge_create(verdict, pipes) {
-                Ok(()) => Event::CreateDone,
-                Err(fault) => {
-                    self.facts.fail("create", &fault.to_string(), verdict == Verdict::TimedOut);
-                    Event::CreateFailed
-                }
-            },
-            Step::Start if verdict == Verdict::Success => {
-                // A program may have ended before the command that started it.
-                let now = clock::now();
-                self.facts.started_at = self.facts.ended.map_or(now, |(_, at)| at.min(now));
-                Event::StartDone
-            }
-            Step::Start => {
-                let said = self.why(Step::Start, verdict);
-                self.facts.fail("start", &said, verdict == Verdict::TimedOut);
-                Event::StartFailed
-            }
-            Step::Undo => return self.reaper.end(running.flight()),
-        };
-        self.reaper.end(running.flight());
-        drop(running);
-        self.happen(event);
     }
 
     /// The init process may have ended.
     pub(crate) fn init_ready(&mut self) {
         let Some(init) = &self.init else { return };
-        let Ok(Some(ended)) = init.process.reap() else { return };
+        let Ok(Some(ended)) = init.process.peek() else { return };
         self.poll.forget(&init.process);
-        self.init = None;
-        crate::steps::reach("supervise.reaped");
-        self.facts.ended = Some((ended, clock::now()));
+        let Some(init) = self.init.take() else { return };
+        // A killed shim may have written down more than the kernel knows now.
+        let at = self.ended_at.unwrap_or_else(clock::now);
+        self.facts.ended.get_or_insert((ended, at));
         self.facts.never_started &= self.state == State::Created;
         self.happen(Event::InitEnded);
+        // Not before: until this is written down, the end must be there for a successor to see.
+        init.process.reap().ok();
+        self.kept.release(Kind::INIT, 0);
+        crate::steps::reach("supervise.reaped");
     }
 
     /// After each turn: what follows from what is gone.
@@ -244,6 +251,7 @@ impl Supervisor {
         if self.control.lost_parent() {
             self.happen(Event::ParentGone);
         }
+        self.release_streams();
     }
 
     /// Does what is due.
@@ -263,6 +271,9 @@ impl Supervisor {
         if is_due(&mut self.times.drained) {
             self.happen(Event::DrainOver);
         }
+        for source in self.wards.on_time(now) {
+            event_loop::handle_end(self, source);
+        }
         if is_due(&mut self.times.record) {
             self.record();
             self.happen_pending();
@@ -273,7 +284,7 @@ impl Supervisor {
     pub(crate) fn due(&self) -> Option<Instant> {
         let times = [self.times.drained, self.times.kill_again, self.times.undone, self.times.record];
         let command = self.command.as_ref().and_then(|(_, running)| running.due());
-        let others = [self.pump.due(), self.oom.due(), self.execs.due(), command];
+        let others = [self.pump.due(), self.oom.due(), self.execs.due(), command, self.wards.due()];
         times.into_iter().chain(others).flatten().min()
     }
 
@@ -316,113 +327,7 @@ impl Supervisor {
         }
     }
 
-    fn run_create(&mut self) -> Result<(), Fault> {
-        let Some(container) = &self.container else { return Ok(()) };
-        let launch = &container.launch;
-        if let Some(log) = &launch.log {
-            crate::steps::check("supervise.log")?;
-            let sink = FileSink::open(log).map_err(|error| Fault::new(super::pump::chain(&error)))?;
-            self.pump.log_to(sink);
-        }
-        container.forget_notes();
-        let stage = Stage::set(launch.streams, &launch.run_dir, &self.null)?;
-        for (number, output) in (0..).zip(&stage.outputs) {
-            if let Some(output) = output {
-                self.poll.read(output, Source::Words(number))?;
-            }
-        }
-        if let Some(console) = &stage.console {
-            console.watch(&self.poll)?;
-        }
-        self.words = Words::listen(stage.outputs);
-        self.console = stage.console;
-        if let Some(stdin) = stage.stdin {
-            self.stdin = Stdin::open(stdin, launch.stdin_once);
-        }
-        let running = Running::start(&launch.create, borrow(&stage.given), self.inherited, &mut self.reaper)?;
-        let watched = self.poll.read(running.process(), Source::Command);
-        self.command = Some((Step::Create, running));
-        watched
-    }
-
-    /// Runs start or undo, which only speak.
-    fn run_speaking(&mut self, step: Step) -> Result<(), Fault> {
-        let Some(line) = self.container.as_ref().and_then(|container| container.line(step)) else {
-            return Ok(());
-        };
-        let (out, given) = speaking(&self.null)?;
-        self.poll.read(&out, Source::Words(0))?;
-        self.words = Words::listen([Some(out), None]);
-        let running = Running::start(line, borrow(&given), self.inherited, &mut self.reaper)?;
-        let watched = self.poll.read(running.process(), Source::Command);
-        self.command = Some((step, running));
-        watched
-    }
-
-    /// Create has ended: is there an init process that is ours?
-    fn judge_create(&mut self, verdict: Verdict, pipes: [Option<File>; 2]) -> Result<(), Fault> {
-        if verdict != Verdict::Success {
-            return Err(Fault::new(self.why(Step::Create, verdict)));
-        }
-        let known = self.known();
-        let Some(Container { launch, .. }) = &self.container else { return Ok(()) };
-        let init = adopt(&launch.run_dir.pid_file(), |pid| known.contains(&pid))?;
-        if let Some(console) = self.console.take() {
-            let master = console.take(&self.poll)?;
-            let again = || master.try_clone().because(|| "no descriptor is left".into());
-            self.pump.attach(&self.poll, 0, again()?)?;
-            self.stdin = Stdin::open(again()?, launch.stdin_once);
-            drop(std::fs::remove_file(launch.run_dir.console_socket()));
-            self.terminal = Some(master);
-        } else {
-            for (number, pipe) in (0..).zip(pipes) {
-                if let Some(pipe) = pipe {
-                    self.pump.attach(&self.poll, number, pipe.into())?;
-                }
-            }
-        }
-        self.oom = Oom::watch(&launch.groups, &self.poll);
-        self.poll.read(&init.process, Source::Init)?;
-        self.reaper.claim(init.pid);
-        self.facts.init_pid = init.pid;
-        self.facts.created_at = clock::now();
-        self.init = Some(init);
-        Ok(())
-    }
-
-    fn run_undo(&mut self) {
-        self.console = None;
-        self.stdin.close(&self.poll);
-        // Create itself, where it was started and could not be watched.
-        if let Some((_, running)) = self.command.take() {
-            running.kill();
-            self.reaper.end(running.flight());
-        }
-        self.init = None;
-        self.kill_all();
-        self.kill_strangers();
-        let Some(Container { launch, .. }) = &self.container else { return };
-        let time = launch.undo.as_ref().map_or(KILL_GRACE, |undo| undo.time + KILL_GRACE);
-        self.times.undone = Some(Instant::now() + time);
-        // A failed undo is the daemon's to repeat: it reclaims by name.
-        drop(self.run_speaking(Step::Undo));
-        self.reaper.notice();
-    }
-
-    /// Children that no one claims. While nothing else of the runtime runs, they are what create left.
-    fn strangers(&self) -> Vec<PidFd> {
-        let known = self.known();
-        let ours = tree::own_children().into_iter().filter(|pid| !known.contains(pid));
-        ours.filter_map(|pid| PidFd::open(pid).ok())
-            .filter(|process| matches!(process.peek(), Ok(None)))
-            .collect()
-    }
-
-    fn kill_strangers(&self) {
-        self.strangers().iter().for_each(PidFd::kill);
-    }
-
-    fn kill_leftovers(&mut self, now: Instant) {
+    pub(super) fn kill_leftovers(&mut self, now: Instant) {
         let Some(Container { launch, .. }) = &self.container else { return };
         let is_wanted = launch.kill_leftovers && self.state == State::Draining;
         if is_wanted && kill::kill_all(&launch.groups) {
@@ -450,6 +355,7 @@ impl Supervisor {
         match container.write_exit(&self.facts, self.oom.kills(), clock::now()) {
             Ok(record) => {
                 self.facts.exit_record = record;
+                self.kept.done();
                 self.happened.push_back(Event::Recorded);
             }
             // Nobody is told of an end that is not on disk.
@@ -487,12 +393,13 @@ impl Supervisor {
         }
     }
 
-    fn why(&self, step: Step, verdict: Verdict) -> String {
-        self.container.as_ref().map_or_else(String::new, |c| c.why(step, verdict, &self.words))
+    /// Writes down what a successor must know.
+    pub(super) fn remember(&self) {
+        memo::remember(self.pump.journal(), self.state, &self.facts, self.oom.kills(), &self.execs);
     }
 
     /// Numbers of all processes that are waited for.
-    fn known(&self) -> Vec<i32> {
+    pub(super) fn known(&self) -> Vec<i32> {
         let command = self.command.as_ref().map(|(_, running)| running.pid());
         let init = self.init.as_ref().map(|init| init.pid);
         self.execs.pids().chain(command).chain(init).collect()

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs};
 
 use crate::{
     limits::{KILL_ROUNDS, TREE_MAX},
-    sys::pidfd::PidFd,
+    sys::{children::of as children, pidfd::PidFd},
 };
 
 /// SIGKILL to all descendants of a process. The caller stops it before, or it may fork on, and kills it after.
@@ -39,18 +39,9 @@ pub(crate) fn kill_descendants(root: i32) {
     held.values().for_each(PidFd::kill);
 }
 
-/// Our own children.
-pub(crate) fn own_children() -> Vec<i32> {
-    children(i32::try_from(std::process::id()).unwrap_or(0))
-}
-
-/// Children of a process, over all its threads. Empty where it is gone or the kernel has no such list.
-pub(crate) fn children(pid: i32) -> Vec<i32> {
-    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    let lists = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    lists
-        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>())
-        .collect()
+/// Whether a process has the same parent as we have.
+pub(crate) fn is_sibling(pid: i32) -> bool {
+    parent_of(pid) == Some(nix::unistd::getppid().as_raw())
 }
 
 fn parent_of(pid: i32) -> Option<i32> {
@@ -67,7 +58,8 @@ mod tests {
         process::{Command, Stdio},
     };
 
-    use super::{children, kill_descendants, own_children, parent_of};
+    use super::{children, kill_descendants, parent_of};
+    use crate::sys::children::own;
 
     #[test]
     fn grandchildren_are_killed_and_others_are_not() {
@@ -91,7 +83,7 @@ mod tests {
     fn parents_and_children_agree() {
         let mut child = Command::new("/bin/sleep").arg("1000").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        assert!(own_children().contains(&pid));
+        assert!(own().contains(&pid));
         assert_eq!(parent_of(pid), i32::try_from(std::process::id()).ok());
         assert!(children(pid).is_empty());
         child.kill().unwrap();

@@ -26,6 +26,11 @@ impl Words {
         Self { pipes, text: Vec::new() }
     }
 
+    /// The reading ends that are open, with their numbers.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (u32, &File)> {
+        (0..).zip(&self.pipes).filter_map(|(number, pipe)| Some((number, pipe.as_ref()?)))
+    }
+
     /// Reads what is there and keeps the first [`WORDS_MAX`] bytes.
     pub(crate) fn ready(&mut self, poll: &Poll, number: u32) {
         let Some(place) = usize::try_from(number).ok().and_then(|n| self.pipes.get_mut(n)) else { return };

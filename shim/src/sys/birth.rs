@@ -9,7 +9,7 @@ use nix::{
         prctl,
         resource::{Resource, getrlimit, rlim_t, setrlimit},
         signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
-        stat::{Mode, umask},
+        stat::{Mode, SFlag, fstat, umask},
     },
     unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid},
 };
@@ -71,6 +71,28 @@ pub(crate) fn become_supervisor() -> nix::Result<Inherited> {
     // Many execs at once need many descriptors; the hard bound is the administrator's word.
     setrlimit(Resource::RLIMIT_NOFILE, inherited.files.1, inherited.files.1)?;
     Ok(inherited)
+}
+
+/// A name of its own, for people who look at processes.
+pub(crate) fn name(name: &std::ffi::CStr) -> nix::Result<()> {
+    prctl::set_name(name)
+}
+
+/// Standard output and standard error go nowhere where they are pipes: whoever reads one waits for its end, which a
+/// process that stays would never bring.
+pub(crate) fn let_pipes_go(null: impl AsFd) -> nix::Result<()> {
+    let is_pipe = |fd: BorrowedFd<'_>| {
+        fstat(fd).is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFIFO)
+    };
+    // SAFETY: as for standard input.
+    if is_pipe(unsafe { BorrowedFd::borrow_raw(libc::STDOUT_FILENO) }) {
+        dup2_stdout(null.as_fd())?;
+    }
+    // SAFETY: as above.
+    if is_pipe(unsafe { BorrowedFd::borrow_raw(libc::STDERR_FILENO) }) {
+        dup2_stderr(null)?;
+    }
+    Ok(())
 }
 
 /// Blocks SIGCHLD, so that it is read from a descriptor instead of interrupting.

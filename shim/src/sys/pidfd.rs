@@ -3,11 +3,17 @@
 //! Owns: pidfds and `waitid`. Never: signals a number.
 
 use std::{
+    cell::Cell,
     mem::MaybeUninit,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    rc::Rc,
+    time::{Duration, Instant},
 };
 
-use nix::errno::Errno;
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 
 use super::check;
 
@@ -18,11 +24,32 @@ pub(crate) enum Ended {
     Code(u8),
     /// By this signal.
     Signal(u8),
+    /// Somebody else has reaped it and does not say.
+    Unknown,
 }
+
+/// What is known of a process that is another one's child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Its parent will tell its end.
+    Waiting,
+    /// It has.
+    Ended(Ended),
+    /// Its parent is gone: only the kernel can be asked. Since when it is seen to have ended.
+    Orphaned(Option<Instant>),
+}
+
+/// How long a process that has ended may wait for a strange parent to reap it before its status is given up: the
+/// kernel tells it only then, and some first processes reap every two seconds.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A process, whether it lives or waits to be reaped.
 #[derive(Debug)]
-pub(crate) struct PidFd(OwnedFd);
+pub(crate) struct PidFd {
+    fd: OwnedFd,
+    /// `None`: a child of our own, as far as that is known.
+    told: Option<Rc<Cell<Told>>>,
+}
 
 impl PidFd {
     /// The process with this number now. Whoever calls must check that it is the one meant.
@@ -31,7 +58,40 @@ impl PidFd {
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0u32) };
         let fd = check(libc::c_int::try_from(fd).map_err(|_| Errno::EBADF)?)?;
         // SAFETY: the kernel just made this descriptor for us and nothing else knows it.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, told: None })
+    }
+
+    /// A process that somebody handed us, a child of ours or not.
+    pub(crate) fn of(fd: OwnedFd) -> Self {
+        Self { fd, told: None }
+    }
+
+    /// A child of the keeper's, whose end is told through `told`.
+    pub(crate) fn ward(fd: OwnedFd, told: Rc<Cell<Told>>) -> Self {
+        Self { fd, told: Some(told) }
+    }
+
+    /// Whether its end comes by word, not by its descriptor.
+    pub(crate) fn is_ward(&self) -> bool {
+        self.told.is_some()
+    }
+
+    /// What the kernel says of one that is no child of ours: it still runs (`None`), or how it ended, where this
+    /// kernel says so and its parent has reaped it.
+    pub(crate) fn ask_kernel(&self, since: &mut Option<Instant>) -> Option<Ended> {
+        let mut polled = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        let has_ended = poll(&mut polled, PollTimeout::ZERO).is_ok_and(|count| count > 0);
+        if !has_ended {
+            return None;
+        }
+        if let Some(ended) = super::pidfd_info::exit_status(self.as_fd()) {
+            return Some(ended);
+        }
+        // It hangs up when it is reaped: then nothing more will be known.
+        let is_reaped = polled[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP));
+        let now = Instant::now();
+        let is_over = now >= *since.get_or_insert(now) + PATIENCE;
+        (is_reaped || is_over).then_some(Ended::Unknown)
     }
 
     /// Sends a signal, real-time ones too.
@@ -39,7 +99,7 @@ impl PidFd {
         let info = std::ptr::null::<libc::siginfo_t>();
         // SAFETY: the descriptor is open and ours; a null `info` is what the call documents for a plain signal.
         let sent =
-            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), signal, info, 0u32) };
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.fd.as_raw_fd(), signal, info, 0u32) };
         check(libc::c_int::try_from(sent).map_err(|_| Errno::EINVAL)?).map(drop)
     }
 
@@ -60,14 +120,31 @@ impl PidFd {
     }
 
     fn wait(&self, more: libc::c_int) -> nix::Result<Option<Ended>> {
-        let id = libc::id_t::try_from(self.0.as_raw_fd()).map_err(|_| Errno::EBADF)?;
+        if let Some(told) = &self.told {
+            return Ok(match told.get() {
+                Told::Waiting => None,
+                Told::Ended(ended) => Some(ended),
+                Told::Orphaned(mut since) => {
+                    let ended = self.ask_kernel(&mut since);
+                    told.set(ended.map_or(Told::Orphaned(since), Told::Ended));
+                    ended
+                }
+            });
+        }
+        let id = libc::id_t::try_from(self.fd.as_raw_fd()).map_err(|_| Errno::EBADF)?;
         Ok(waitid(libc::P_PIDFD, id, more)?.map(|(_, ended)| ended))
+    }
+}
+
+impl From<PidFd> for OwnedFd {
+    fn from(process: PidFd) -> Self {
+        process.fd
     }
 }
 
 impl AsFd for PidFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 

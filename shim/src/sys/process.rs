@@ -55,28 +55,44 @@ const NOT_STARTED: libc::c_int = 127;
 
 impl Program<'_> {
     /// Starts it in a process group of its own. Fails with the errno of exec where that failed.
-    pub(crate) fn start(&self) -> nix::Result<Child> {
+    ///
+    /// The child becomes its program only when `tell` has come back: whoever must know of it knows it before it can do
+    /// anything, and where this process is killed in between, the child ends.
+    pub(crate) fn start(&self, tell: impl FnOnce(&PidFd, i32)) -> nix::Result<Child> {
         let path = CString::new(self.path).map_err(|_| Errno::EINVAL)?;
         let args: Vec<CString> = std::iter::once(Ok(path.clone()))
             .chain(self.args.iter().map(|arg| CString::new(arg.as_str())))
             .collect::<Result<_, _>>()
             .map_err(|_| Errno::EINVAL)?;
         let args = pointers(args.iter().map(CString::as_c_str));
-        let environment = pointers(ENVIRONMENT.into_iter());
-        let (answer, tell) = pipe2(OFlag::O_CLOEXEC)?;
+        #[cfg(feature = "failpoints")]
+        let folder = failpoints();
+        let environment = ENVIRONMENT.into_iter();
+        #[cfg(feature = "failpoints")]
+        let environment = environment.chain(folder.as_deref());
+        let environment = pointers(environment);
+        let (answer, speak) = pipe2(OFlag::O_CLOEXEC)?;
+        let (gate, open) = pipe2(OFlag::O_CLOEXEC)?;
         let streams = self.streams.map(|stream| stream.as_raw_fd());
         // SAFETY: this program has one thread, so the child may do all that the parent might; it still only makes
         // system calls on memory prepared above.
         match unsafe { fork() }? {
             ForkResult::Child => {
+                drop(open);
+                if !is_opened(&gate) {
+                    give_up(&speak, Errno::ECANCELED);
+                }
                 let errno = become_program(&path, &args, &environment, streams, &self.limits);
-                give_up(&tell, errno)
+                give_up(&speak, errno)
             }
             ForkResult::Parent { child } => {
-                drop(tell);
+                drop((speak, gate));
                 let pid = child.as_raw();
                 // Not reaped yet, so the number is still this child's.
                 let process = PidFd::open(pid)?;
+                tell(&process, pid);
+                // Fails only where the child has ended already, which the answer tells.
+                nix::unistd::write(&open, &[1]).ok();
                 match read_errno(answer) {
                     None => Ok(Child { process, pid }),
                     Some(errno) => {
@@ -87,6 +103,13 @@ impl Program<'_> {
             }
         }
     }
+}
+
+/// Where a test says what is to happen: all that descend from the daemon look there.
+#[cfg(feature = "failpoints")]
+fn failpoints() -> Option<CString> {
+    use protocol::failpoint::FOLDER;
+    CString::new(format!("{FOLDER}={}", std::env::var(FOLDER).ok()?)).ok()
 }
 
 fn pointers<'a>(texts: impl Iterator<Item = &'a std::ffi::CStr>) -> Vec<*const c_char> {
@@ -146,6 +169,18 @@ fn set_limit(which: Which, (soft, hard): (rlim_t, rlim_t)) {
     let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
     // SAFETY: the struct is read and outlives the call.
     unsafe { libc::setrlimit(which, &raw const limit) };
+}
+
+/// In the child: whether the parent has opened the gate, before it ended.
+fn is_opened(gate: &OwnedFd) -> bool {
+    let mut byte = 0u8;
+    loop {
+        // SAFETY: the buffer is one writable byte.
+        let count = unsafe { libc::read(gate.as_fd().as_raw_fd(), (&raw mut byte).cast(), 1) };
+        if count >= 0 || Errno::last() != Errno::EINTR {
+            return count == 1;
+        }
+    }
 }
 
 fn give_up(tell: &OwnedFd, errno: Errno) -> ! {

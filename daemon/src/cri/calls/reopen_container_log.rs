@@ -26,6 +26,6 @@ pub(in crate::cri) async fn handle(
     let _place = operations::enter("log.reopen");
     link.reopen_log()
         .await
-        .map_err(|e| error::container(ContainerError::Shim { id, message: e.to_string() }))?;
+        .map_err(|e| error::container(ContainerError::Shim { id, message: e.to_string(), gone: false }))?;
     Ok(v1::ReopenContainerLogResponse {})
 }

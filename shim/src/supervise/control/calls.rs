@@ -17,8 +17,9 @@ use protocol::{
     limits::DESCRIPTORS_MAX,
     server::{self, Shim},
     shim::{
-        Empty, ExecRequest, ExecResponse, FeedStdinRequest, HelloRequest, HelloResponse, LaunchRequest,
-        LaunchResponse, ResizeRequest, SignalRequest, StartRequest, StartResponse, State, WatchRequest,
+        Empty, ExecRequest, ExecResponse, FeedStdinRequest, HelloRequest, HelloResponse, KeepRequest,
+        LaunchRequest, LaunchResponse, ResizeRequest, SignalRequest, StartRequest, StartResponse, State,
+        WatchRequest,
     },
 };
 use ttrpc::{Code, ConnectionContext, MessageHeader, MethodHandler, Request, TtrpcContext, proto::Codec};
@@ -50,6 +51,8 @@ pub(crate) enum Call {
     Resize(u32, u32),
     /// Dismiss.
     Dismiss,
+    /// Keep, with its descriptors.
+    Keep(Vec<OwnedFd>),
 }
 
 /// What became of a frame.
@@ -134,6 +137,10 @@ fn with_descriptors(call: Call, waiting: &mut VecDeque<OwnedFd>) -> Decoded {
             Some(descriptors) => Decoded::Call(Call::FeedStdin(descriptors)),
             None => Decoded::Broken,
         },
+        Call::Keep(_) => match take(1) {
+            Some(descriptors) => Decoded::Call(Call::Keep(descriptors)),
+            None => Decoded::Broken,
+        },
         other => Decoded::Call(other),
     }
 }
@@ -201,5 +208,9 @@ impl Shim for Note {
 
     fn dismiss(&self, _: &TtrpcContext, _: Empty) -> ttrpc::Result<Empty> {
         self.put(Call::Dismiss)
+    }
+
+    fn keep(&self, _: &TtrpcContext, _: KeepRequest) -> ttrpc::Result<Empty> {
+        self.put(Call::Keep(Vec::new()))
     }
 }

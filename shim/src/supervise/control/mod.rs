@@ -95,6 +95,30 @@ impl Control {
         Ok(())
     }
 
+    /// Where connections are taken.
+    pub(crate) fn listener(&self) -> Option<&UnixListener> {
+        self.listener.as_ref()
+    }
+
+    /// Goes on at the socket of a killed shim: who connected meanwhile waits there. `None`: it is made anew.
+    pub(crate) fn take_over(
+        poll: &Poll,
+        listener: Option<std::os::fd::OwnedFd>,
+        run_dir: &RunDir,
+    ) -> Result<Self, Fault> {
+        let mut control =
+            Self { listener: None, connections: BTreeMap::new(), next: 0, table: Table::new(), parent: None };
+        match listener {
+            Some(listener) => {
+                let listener = UnixListener::from(listener);
+                poll.read(&listener, Source::Listener)?;
+                control.listener = Some(listener);
+            }
+            None => control.listen(poll, run_dir)?,
+        }
+        Ok(control)
+    }
+
     /// Somebody connects.
     pub(crate) fn accept(&mut self, poll: &Poll) {
         let Some(listener) = &self.listener else { return };

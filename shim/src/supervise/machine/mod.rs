@@ -62,6 +62,10 @@ pub(crate) enum Event {
     Dismiss,
     /// The connection that the shim was born with is gone.
     ParentGone,
+    /// This shim takes over from one that was killed; a command of the runtime's was begun by it.
+    TakenOver,
+    /// The same; no command was.
+    TakenOverIdle,
 }
 
 /// What must be done about it, in order.
@@ -122,6 +126,20 @@ pub(crate) fn step(state: State, event: Event) -> (State, &'static [Effect]) {
         (S::Recording, E::Recorded) => (S::Exited, &[Publish, Answer]),
         (S::Exited, E::Dismiss) => (S::Left, &[Leave]),
 
+        // In the place of a killed shim: what must follow from a state is done, or done again. That a command was
+        // begun is known before it runs, and that it ended before its state is left.
+        (S::Born | S::Creating, E::TakenOverIdle) => (S::Creating, &[RunCreate, Publish]),
+        (S::Starting, E::TakenOverIdle) => (S::Starting, &[RunStart, Publish]),
+        (S::StartingEnded, E::TakenOverIdle) | (S::Draining, E::TakenOver | E::TakenOverIdle) => {
+            (S::Draining, &[Publish, KillLeftovers, Drain])
+        }
+        (S::Undoing, E::TakenOver | E::TakenOverIdle) => (S::Undoing, &[RunUndo]),
+        (S::Failing, E::TakenOver | E::TakenOverIdle) => (S::Failing, &[KillAll]),
+        (S::Recording, E::TakenOver | E::TakenOverIdle) => (S::Recording, &[Record]),
+        (S::Creating | S::Starting | S::StartingEnded, E::TakenOver)
+        | (S::Created | S::Running | S::Exited, E::TakenOver | E::TakenOverIdle) => (state, &[Publish]),
+        (S::Born, E::TakenOver) | (S::Left, E::TakenOver | E::TakenOverIdle) => (state, NOTHING),
+
         // Calls at the wrong time.
         (S::Creating | S::Undoing | S::Created | S::Starting | S::StartingEnded, E::Launch | E::Dismiss)
         | (S::Failing | S::Running | S::Draining | S::Recording, E::Launch | E::Dismiss)
@@ -180,6 +198,27 @@ impl Effect {
 }
 
 impl State {
+    /// All, by the number that a successor finds.
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Born,
+        Self::Creating,
+        Self::Undoing,
+        Self::Created,
+        Self::Starting,
+        Self::StartingEnded,
+        Self::Failing,
+        Self::Running,
+        Self::Draining,
+        Self::Recording,
+        Self::Exited,
+        Self::Left,
+    ];
+
+    /// Its number in [`State::ALL`].
+    pub(crate) fn number(self) -> u32 {
+        Self::ALL.iter().zip(0..).find(|(state, _)| **state == self).map_or(0, |(_, number)| number)
+    }
+
     /// What the wire calls it.
     pub(crate) fn phase(self) -> Phase {
         match self {

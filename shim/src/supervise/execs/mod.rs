@@ -3,43 +3,42 @@
 //!
 //! Owns: all execs that run. Never: reads or writes their streams; reports one process's end as another's.
 
+mod exec;
+
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write,
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     time::{Duration, Instant},
 };
 
-use protobuf::Message;
 use protocol::{
-    exit_record::cut,
     ids::ExecId,
+    keeper::{Kind, RememberedExec},
     rundir::RunDir,
-    shim::{ExecOutcome, ExecRequest, exec_outcome::How},
+    shim::{ExecRequest, exec_outcome::How},
 };
 
+use self::exec::{Exec, Stage, how};
 use super::{
-    adopt::adopt,
-    command::{Running, Verdict},
+    clock,
+    command::Running,
     control::Refusal,
     facts::failure,
-    kill,
+    kept::Kept,
     launch::{CommandLine, Groups},
+    memo,
     poll::{Poll, Source},
     reaper::Reaper,
     stdin::set_nonblocking,
-    tree, words,
+    wards::Wards,
 };
 use crate::{
-    limits::{EXECS_MAX, KILL_AGAIN, KILL_GRACE, OUTCOME_MAX},
+    fault::Fault,
+    limits::{EXECS_MAX, KILL_AGAIN, KILL_GRACE},
     steps,
-    sys::{
-        birth::Inherited,
-        pidfd::{Ended, PidFd},
-        process::Child,
-    },
+    sys::{birth::Inherited, pidfd::PidFd, process::Child},
 };
 
 /// All execs that run.
@@ -61,29 +60,30 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) run_dir: &'a RunDir,
     /// Processes of the container that are known already.
     pub(crate) known: &'a [i32],
+    /// Where what must outlive this shim is held.
+    pub(crate) kept: &'a mut Kept,
+    /// Writes down which execs there are.
+    pub(crate) remember: &'a dyn Fn(&Execs),
+    /// Children of the keeper's.
+    pub(crate) wards: &'a mut Wards,
 }
 
-#[derive(Debug)]
-struct Exec {
-    id: ExecId,
-    outcome: Option<OwnedFd>,
-    stage: Stage,
-    groups: Groups,
-    command_time: Duration,
-    /// When it will have had its time.
-    deadline: Option<Instant>,
-    /// It had its time and is being killed: when to look again, when to give up.
-    killing: Option<(Instant, Instant)>,
+impl Surroundings<'_> {
+    /// Watches a process, unless its end comes by word.
+    fn watch(&self, process: &PidFd, source: Source) -> Result<(), Fault> {
+        if process.is_ward() { Ok(()) } else { self.poll.read(process, source) }
+    }
 }
 
-#[derive(Debug)]
-enum Stage {
-    /// The runtime's exec runs.
-    Command(Running),
-    /// The process itself runs.
-    Process(Child),
-    /// It has ended; others of its groups are being killed.
-    Gone,
+/// What the keeper held of one.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    /// Where its outcome is written.
+    pub(crate) outcome: Option<OwnedFd>,
+    /// The runtime's exec.
+    pub(crate) command: Option<Child>,
+    /// The process that it made.
+    pub(crate) process: Option<Child>,
 }
 
 impl Execs {
@@ -124,32 +124,42 @@ impl Execs {
         let deadline = (request.timeout_ms > 0)
             .then(|| Instant::now() + Duration::from_millis(request.timeout_ms.into()));
         let streams = [stdin.as_ref().map_or(null.as_fd(), AsFd::as_fd), out.as_fd(), err.as_fd()];
-        let started = Running::start(&line, streams, limits, around.reaper);
-        let mut command = started.map_err(|fault| {
-            self.remove(&groups);
-            Refusal::failed(&fault)
-        })?;
-        if let Some(deadline) = deadline {
-            command.no_later_than(deadline);
-        }
         let number = self.next;
         self.next += 1;
-        if let Err(fault) = around.poll.read(command.process(), Source::Exec(number)) {
-            // Nobody would learn of its end.
-            command.kill();
-            around.reaper.end(command.flight());
-            return Err(Refusal::failed(&fault));
-        }
+        around.kept.hold(Kind::OUTCOME, number, 0, &outcome);
         let exec = Exec {
             id,
             outcome: Some(outcome),
-            stage: Stage::Command(command),
+            stage: Stage::Gone,
             groups,
             command_time: line.time,
             deadline,
             killing: None,
         };
         self.running.insert(number, exec);
+        (around.remember)(self);
+        let kept = &mut *around.kept;
+        let tell = |process: &PidFd, pid: i32| kept.hold(Kind::EXEC_COMMAND, number, pid, process);
+        let started = Running::start(&line, streams, limits, around.reaper, tell);
+        let watched = started.and_then(|mut command| {
+            if let Some(deadline) = deadline {
+                command.no_later_than(deadline);
+            }
+            around.poll.read(command.process(), Source::Exec(number)).inspect_err(|_| {
+                // Nobody would learn of its end.
+                command.kill();
+                around.reaper.end(command.flight());
+            })?;
+            Ok(command)
+        });
+        match (watched, self.running.get_mut(&number)) {
+            (Ok(command), Some(exec)) => exec.stage = Stage::Command(command),
+            (Ok(_), None) => {}
+            (Err(fault), _) => {
+                self.forget(number, around);
+                return Err(Refusal::failed(&fault));
+            }
+        }
         Ok(())
     }
 
@@ -158,21 +168,23 @@ impl Execs {
         let Some(exec) = self.running.get_mut(&number) else { return };
         match &exec.stage {
             Stage::Command(command) => {
-                let Some(verdict) = command.reap() else { return };
+                let Some(verdict) = command.verdict() else { return };
                 around.poll.forget(command.process());
                 let how = exec.command_ended(verdict, number, around);
                 if let Some(how) = how {
-                    self.finish(number, how, around.run_dir);
+                    self.finish(number, how, around);
                 }
             }
             Stage::Process(child) => {
-                let Ok(Some(ended)) = child.process.reap() else { return };
+                let Ok(Some(ended)) = child.process.peek() else { return };
                 around.poll.forget(&child.process);
-                exec.stage = Stage::Gone;
+                let Stage::Process(child) = std::mem::replace(&mut exec.stage, Stage::Gone) else { return };
                 match exec.killing {
-                    Some(_) => self.kill_on(number, Instant::now(), around.run_dir),
-                    None => self.finish(number, how(ended), around.run_dir),
+                    Some(_) => self.kill_on(number, Instant::now(), around),
+                    None => self.finish(number, how(ended), around),
                 }
+                child.process.reap().ok();
+                around.kept.release(Kind::EXEC, number);
             }
             Stage::Gone => {}
         }
@@ -195,7 +207,7 @@ impl Execs {
                 exec.killing = Some((now, now + KILL_GRACE));
             }
             if exec.killing.is_some() {
-                self.kill_on(number, now, around.run_dir);
+                self.kill_on(number, now, around);
             }
             // Its end may not be watched, or have been missed.
             self.ready(number, around);
@@ -216,6 +228,73 @@ impl Execs {
         })
     }
 
+    /// What a successor must know of them.
+    pub(crate) fn memo(&self) -> Vec<RememberedExec> {
+        let one = |(&number, exec): (&u32, &Exec)| RememberedExec {
+            number,
+            id: exec.id.to_string(),
+            unified: text(exec.groups.unified.as_deref()),
+            memory: text(exec.groups.memory.as_deref()),
+            freezer: text(exec.groups.freezer.as_deref()),
+            command_ms: memo::millis(exec.command_time),
+            deadline: exec.deadline.map_or(0, clock::to_nanos),
+            ..RememberedExec::default()
+        };
+        self.running.iter().map(one).collect()
+    }
+
+    /// The number of the next one.
+    pub(crate) fn next_number(&self) -> u32 {
+        self.next
+    }
+
+    /// Takes over those of a killed shim. `process` gives what is held of one: its command, or what that made.
+    pub(crate) fn take_over(
+        &mut self,
+        (memo, next): (&[RememberedExec], u32),
+        mut held: impl FnMut(u32) -> Held,
+        around: &mut Surroundings<'_>,
+    ) {
+        self.next = next;
+        for exec in memo {
+            let (Ok(id), Ok(groups)) = (ExecId::parse(&exec.id), memo::groups(exec)) else { continue };
+            let Held { outcome, command, process } = held(exec.number);
+            let command_time = Duration::from_millis(exec.command_ms);
+            let deadline = (exec.deadline > 0).then(|| clock::from_nanos(exec.deadline));
+            let stage = match (process, command) {
+                (Some(process), _) => Stage::Process(process),
+                (None, Some(command)) => {
+                    Stage::Command(Running::adopted(command, command_time, around.reaper))
+                }
+                (None, None) => Stage::Gone,
+            };
+            let is_gone = matches!(stage, Stage::Gone);
+            let exec_ = Exec { id, outcome, stage, groups, command_time, deadline, killing: None };
+            self.running.insert(exec.number, exec_);
+            if is_gone {
+                // Killed before its gate was opened, or when its end was just told.
+                let why = "its shim was killed before it began";
+                self.finish(exec.number, How::Failure(failure("exec", why, false)), around);
+            }
+        }
+    }
+
+    /// Shows all that is held of them to another keeper.
+    pub(crate) fn hand_over(&self, kept: &mut Kept) {
+        for (&number, exec) in &self.running {
+            if let Some(outcome) = &exec.outcome {
+                kept.hold(Kind::OUTCOME, number, 0, outcome);
+            }
+            match &exec.stage {
+                Stage::Command(command) => {
+                    kept.hold(Kind::EXEC_COMMAND, number, command.pid(), command.process());
+                }
+                Stage::Process(child) => kept.hold(Kind::EXEC, number, child.pid, &child.process),
+                Stage::Gone => {}
+            }
+        }
+    }
+
     /// Kills all: the shim leaves.
     pub(crate) fn kill_all(&mut self) {
         for exec in self.running.values() {
@@ -228,7 +307,7 @@ impl Execs {
     }
 
     /// Goes on killing; finishes when all are gone or the grace is over.
-    fn kill_on(&mut self, number: u32, now: Instant, run_dir: &RunDir) {
+    fn kill_on(&mut self, number: u32, now: Instant, around: &mut Surroundings<'_>) {
         let Some(exec) = self.running.get_mut(&number) else { return };
         let Some((_, give_up)) = exec.killing else { return };
         let is_left = exec.kill() || !matches!(exec.stage, Stage::Gone);
@@ -239,15 +318,23 @@ impl Execs {
             exec.killing = Some((now + KILL_GRACE, give_up));
             exec.tell(How::TimedOut(true));
         } else {
-            self.finish(number, How::TimedOut(true), run_dir);
+            self.finish(number, How::TimedOut(true), around);
         }
     }
 
-    fn finish(&mut self, number: u32, how: How, run_dir: &RunDir) {
-        let Some(mut exec) = self.running.remove(&number) else { return };
-        forget_notes(run_dir, &exec.id);
+    fn finish(&mut self, number: u32, how: How, around: &mut Surroundings<'_>) {
+        if let Some(exec) = self.running.get_mut(&number) {
+            exec.tell(how);
+        }
+        self.forget(number, around);
+    }
+
+    fn forget(&mut self, number: u32, around: &mut Surroundings<'_>) {
+        let Some(exec) = self.running.remove(&number) else { return };
+        forget_notes(around.run_dir, &exec.id);
         self.remove(&exec.groups);
-        exec.tell(how);
+        (around.remember)(self);
+        around.kept.release(Kind::OUTCOME, number);
     }
 
     fn remove(&mut self, groups: &Groups) {
@@ -259,100 +346,11 @@ impl Execs {
     }
 }
 
-impl Exec {
-    /// The runtime's command has ended: the process runs, or this is how the exec ended.
-    fn command_ended(&mut self, verdict: Verdict, number: u32, around: &mut Surroundings<'_>) -> Option<How> {
-        let adopted = match verdict {
-            Verdict::Success => {
-                adopt(&around.run_dir.exec_pid_file(&self.id), |pid| around.known.contains(&pid))
-            }
-            Verdict::Failed(_) | Verdict::TimedOut => {
-                let said = words::last_error(&around.run_dir.exec_log(&self.id));
-                Err(crate::fault::Fault::new(said.unwrap_or_else(|| verdict.describe(self.command_time))))
-            }
-        };
-        if let Stage::Command(command) = &self.stage {
-            around.reaper.end(command.flight());
-        }
-        self.stage = Stage::Gone;
-        match adopted {
-            Ok(child) => {
-                around.reaper.claim(child.pid);
-                let watched = around.poll.read(&child.process, Source::Exec(number));
-                self.stage = Stage::Process(child);
-                match watched {
-                    Ok(()) => None,
-                    Err(fault) => {
-                        self.kill();
-                        Some(How::Failure(failure("exec", &fault.to_string(), false)))
-                    }
-                }
-            }
-            Err(_) if self.killing.is_some() => {
-                self.kill();
-                Some(How::TimedOut(true))
-            }
-            Err(fault) => {
-                kill::kill_all(&self.groups);
-                Some(How::Failure(failure("exec", &fault.to_string(), verdict == Verdict::TimedOut)))
-            }
-        }
-    }
-
-    fn due(&self) -> Option<Instant> {
-        let command = match &self.stage {
-            Stage::Command(command) => command.due(),
-            Stage::Process(_) | Stage::Gone => None,
-        };
-        match self.killing {
-            Some((again, _)) => Some(again),
-            None => self.deadline.into_iter().chain(command).min(),
-        }
-    }
-
-    /// SIGKILL to its whole tree. `true`: some of its groups' processes may still be there.
-    fn kill(&self) -> bool {
-        match &self.stage {
-            Stage::Command(command) => command.kill(),
-            Stage::Process(child) => kill_tree(child),
-            Stage::Gone => {}
-        }
-        kill::kill_all(&self.groups)
-    }
-
-    fn tell(&mut self, how: How) {
-        let Some(outcome) = self.outcome.take() else { return };
-        steps::reach("supervise.outcome");
-        let how = match how {
-            How::Failure(mut failure) => {
-                // Half of what a pipe takes at once: the rest of the message is a few bytes.
-                failure.message = cut(&failure.message).chars().take(OUTCOME_MAX / 8).collect();
-                How::Failure(failure)
-            }
-            other => other,
-        };
-        let message = ExecOutcome { how: Some(how), ..ExecOutcome::default() };
-        if let Ok(bytes) = message.write_to_bytes() {
-            // Nobody may listen any more: a daemon that died. Then there is nobody to tell.
-            drop(fs::File::from(outcome).write_all(&bytes));
-        }
-    }
+fn text(path: Option<&std::path::Path>) -> String {
+    path.map_or_else(String::new, |path| path.to_string_lossy().into_owned())
 }
 
-fn kill_tree(child: &Child) {
-    child.process.signal(nix::libc::SIGSTOP).ok();
-    tree::kill_descendants(child.pid);
-    PidFd::kill(&child.process);
-}
-
-fn how(ended: Ended) -> How {
-    match ended {
-        Ended::Code(code) => How::Exited(code.into()),
-        Ended::Signal(signal) => How::Signaled(signal.into()),
-    }
-}
-
-fn invalid(fault: crate::fault::Fault) -> Refusal {
+fn invalid(fault: Fault) -> Refusal {
     Refusal::invalid(fault.to_string())
 }
 

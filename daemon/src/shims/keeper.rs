@@ -1,0 +1,302 @@
+//! The keeper: found where an earlier daemon left it, started where there is none, and started anew when it is killed.
+//!
+//! Owns: the connection to it. Never: holds what it holds.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::PathBuf,
+    process::Stdio,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use protobuf::Message;
+use protocol::{
+    keeper::{Empty, Greeting, Order, Report, order::What as Ask, report::What},
+    keeperdir::KeeperDir,
+    version,
+};
+use tokio::{process::Command, sync::oneshot};
+
+use super::LinkError;
+use crate::{
+    cgroups::Cgroups,
+    embedded::ShimProgram,
+    limits, operations, steps,
+    sys::{
+        packets::{self, Packets},
+        pidfd::PidFd,
+    },
+    tasks,
+};
+
+/// The way to the one keeper of this daemon's node.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    dir: KeeperDir,
+    program: Arc<ShimProgram>,
+    cgroups: Cgroups,
+    connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
+    /// The daemon ends.
+    is_leaving: AtomicBool,
+}
+
+/// Who waits for which answer.
+type Waiting = BTreeMap<u64, oneshot::Sender<(Report, Option<OwnedFd>)>>;
+
+/// A conversation with one keeper.
+#[derive(Debug)]
+pub(super) struct Connection {
+    packets: Packets,
+    /// Its process id, to show.
+    pub(super) pid: i32,
+    waiting: Mutex<Waiting>,
+    next: AtomicU64,
+    is_gone: AtomicBool,
+}
+
+fn unreachable(error: impl std::fmt::Display) -> LinkError {
+    LinkError::Unreachable(format!("the keeper: {error}"))
+}
+
+impl Keeper {
+    /// A keeper with its files in this folder.
+    pub(super) fn new(state: PathBuf, program: Arc<ShimProgram>, cgroups: Cgroups) -> Self {
+        Self {
+            dir: KeeperDir::new(state),
+            program,
+            cgroups,
+            connection: tokio::sync::Mutex::default(),
+            is_leaving: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether no keeper is wanted any more.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Acquire)
+    }
+
+    /// The conversation with it; whether it is a new one.
+    pub(super) async fn connection(&self) -> Result<(Arc<Connection>, bool), LinkError> {
+        let mut place = self.connection.lock().await;
+        if let Some(connection) = place.as_ref().filter(|connection| !connection.is_gone()) {
+            return Ok((connection.clone(), false));
+        }
+        let connection = match self.find().await {
+            Some(connection) => connection,
+            None => self.start().await?,
+        };
+        *place = Some(connection.clone());
+        Ok((connection, true))
+    }
+
+    /// The conversation, where there is one.
+    pub(super) async fn present(&self) -> Option<Arc<Connection>> {
+        let place = self.connection.lock().await;
+        place.as_ref().filter(|connection| !connection.is_gone()).cloned()
+    }
+
+    /// Ends the conversation: a keeper with nothing to keep leaves then. Comes back when it has, or has no reason to.
+    pub(super) async fn leave(&self) {
+        self.is_leaving.store(true, Ordering::Release);
+        let Some(connection) = self.connection.lock().await.take() else { return };
+        connection.close();
+        // Reaped, not only ended: until then its cgroup cannot be removed. It stays where it keeps somebody; then nobody
+        // waits for it.
+        let gone = async {
+            while let Ok(Some(handle)) = PidFd::open(connection.pid) {
+                drop(handle.ended().await);
+                tokio::time::sleep(limits::REAPED_LOOK).await;
+            }
+        };
+        drop(tokio::time::timeout(limits::STANDBY_LEAVES, gone).await);
+    }
+
+    /// One that an earlier daemon started. One that does not answer is killed: what it held is shown to the next.
+    async fn find(&self) -> Option<Arc<Connection>> {
+        let packets = Packets::connect(self.dir.path(), KeeperDir::SOCKET).ok()?;
+        let pid = packets.peer().ok()?;
+        match Connection::greet(packets).await {
+            Ok(connection) => Some(connection),
+            Err(error) => {
+                tracing::warn!(%error, pid, "a keeper that does not answer is killed");
+                if let Err(error) = kill_keeper(pid) {
+                    tracing::warn!(%error, pid, "it cannot be killed");
+                }
+                None
+            }
+        }
+    }
+
+    async fn start(&self) -> Result<Arc<Connection>, LinkError> {
+        steps::check("keeper.spawn").map_err(unreachable)?;
+        let (ours, theirs) = packets::pair().map_err(unreachable)?;
+        let mut child = Command::new(self.program.path())
+            .arg0("taffrail-keeper")
+            .arg("keeper")
+            .arg(self.dir.path())
+            .env_clear()
+            .envs(steps::environment())
+            .current_dir("/")
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .map_err(unreachable)?;
+        let cgroups = self.cgroups.clone();
+        if let Some(pid) = child.id() {
+            // Before it is told anything: its shims, and what they start, must be born in the right place.
+            if let Err(error) = tasks::blocking(tasks::Pool::Disk, move || cgroups.place_shim(pid)).await {
+                tracing::warn!(%error, "shims stay in the daemon's cgroup: what kills that cgroup kills them");
+            }
+        }
+        // Reaps it when it leaves before the daemon does; it may well outlive us.
+        tasks::spawn("reap keeper", async move { drop(child.wait().await) });
+        let connection = Connection::greet(Packets::new(ours).map_err(unreachable)?).await?;
+        tracing::info!(pid = connection.pid, "the keeper was started");
+        Ok(connection)
+    }
+}
+
+fn kill_keeper(pid: i32) -> io::Result<()> {
+    let Some(handle) = PidFd::open(pid)? else { return Ok(()) };
+    let name = std::fs::read(format!("/proc/{pid}/comm"))?;
+    if !name.starts_with(b"taffrail-keeper") {
+        return Err(io::Error::other(format!("process {pid} is no keeper")));
+    }
+    handle.kill()?;
+    handle.ends_within(limits::KEEPER_ANSWER).map(drop)
+}
+
+impl Connection {
+    async fn greet(packets: Packets) -> Result<Arc<Self>, LinkError> {
+        let mut hello = Greeting::new();
+        (hello.lowest, hello.highest) = (version::KEEPER_LOWEST, version::KEEPER_HIGHEST);
+        let order = Order { ticket: 1, what: Some(Ask::Hello(hello)), ..Order::default() };
+        let work = async {
+            packets.send(&order.write_to_bytes().map_err(unreachable)?, None).await.map_err(unreachable)?;
+            let (packet, _) = packets.receive().await.map_err(unreachable)?;
+            if packet.is_empty() {
+                return Err(unreachable("it has left"));
+            }
+            Report::parse_from_bytes(&packet).map_err(unreachable)
+        };
+        let silent =
+            |_| LinkError::Silent { call: "keeper hello", place: operations::still(limits::KEEPER_ANSWER) };
+        let report = tokio::time::timeout(limits::KEEPER_ANSWER, work).await.map_err(silent)??;
+        let Some(What::Hello(hello)) = report.what else {
+            return Err(LinkError::Refused { call: "keeper hello", message: report.error });
+        };
+        Ok(Arc::new(Self {
+            packets,
+            pid: hello.pid,
+            waiting: Mutex::default(),
+            next: AtomicU64::new(2),
+            is_gone: AtomicBool::new(false),
+        }))
+    }
+
+    /// Ends it from this side.
+    fn close(&self) {
+        // An error means that it has ended already.
+        self.packets.shutdown().ok();
+    }
+
+    /// Whether it has ended.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Acquire)
+    }
+
+    /// Hears it to its end; `news` gets what it tells unasked.
+    pub(super) async fn hear(&self, news: impl Fn(What)) {
+        while let Ok((packet, fd)) = self.packets.receive().await {
+            if packet.is_empty() {
+                break;
+            }
+            let Ok(mut report) = Report::parse_from_bytes(&packet) else { break };
+            let waiting = self.waiting().remove(&report.ticket);
+            match (waiting, report.what.take()) {
+                (Some(waiting), what) => {
+                    report.what = what;
+                    // Whoever asked may have gone.
+                    drop(waiting.send((report, fd)));
+                }
+                (None, Some(what)) => news(what),
+                (None, None) => {}
+            }
+        }
+        self.is_gone.store(true, Ordering::Release);
+        self.waiting().clear();
+    }
+
+    async fn ask(
+        &self,
+        call: &'static str,
+        what: Ask,
+        beside: Option<BorrowedFd<'_>>,
+    ) -> Result<(What, Option<OwnedFd>), LinkError> {
+        let ticket = self.next.fetch_add(1, Ordering::Relaxed);
+        let (answer, answered) = oneshot::channel();
+        self.waiting().insert(ticket, answer);
+        let forget = Forget { connection: self, ticket };
+        let order = Order { ticket, what: Some(what), ..Order::default() };
+        let work = async {
+            let packet = order.write_to_bytes().map_err(unreachable)?;
+            self.packets.send(&packet, beside).await.map_err(unreachable)?;
+            answered.await.map_err(|_| unreachable("it was killed"))
+        };
+        let silent = |_| LinkError::Silent { call, place: operations::still(limits::KEEPER_ANSWER) };
+        let (report, fd) = tokio::time::timeout(limits::KEEPER_ANSWER, work).await.map_err(silent)??;
+        drop(forget);
+        match report.what {
+            Some(what) if report.error.is_empty() => Ok((what, fd)),
+            _ => Err(LinkError::Refused { call, message: report.error }),
+        }
+    }
+
+    /// Starts a shim with this end of its first connection. Returns its process id and a handle to it.
+    pub(super) async fn spawn(&self, theirs: OwnedFd) -> Result<(i32, PidFd), LinkError> {
+        match self.ask("keeper spawn", Ask::Spawn(Empty::new()), Some(theirs.as_fd())).await? {
+            (What::Born(pid), Some(fd)) => Ok((pid, PidFd::of(fd))),
+            _ => Err(unreachable("it says nothing of a new shim")),
+        }
+    }
+
+    /// Takes a shim on, at this end of a packet socket whose other end the shim gets.
+    pub(super) async fn take(&self, ours: OwnedFd) -> Result<(), LinkError> {
+        self.ask("keeper take", Ask::Take(Empty::new()), Some(ours.as_fd())).await.map(drop)
+    }
+
+    /// Kills a container's shim for good. Comes back when it is gone.
+    pub(super) async fn forget(&self, id: &str) -> Result<(), LinkError> {
+        self.ask("keeper forget", Ask::Forget(id.to_owned()), None).await.map(drop)
+    }
+
+    /// Ids of all containers that it keeps a shim for.
+    pub(super) async fn kept(&self) -> Result<BTreeSet<String>, LinkError> {
+        match self.ask("keeper look", Ask::Look(Empty::new()), None).await?.0 {
+            What::Slots(slots) => Ok(slots.slots.into_iter().map(|slot| slot.container_id).collect()),
+            _ => Err(unreachable("it says nothing of its shims")),
+        }
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nobody waits for this answer any more.
+struct Forget<'a> {
+    connection: &'a Connection,
+    ticket: u64,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.connection.waiting().remove(&self.ticket);
+    }
+}

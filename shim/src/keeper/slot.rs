@@ -1,0 +1,104 @@
+//! One shim's place: the shim that is in it now, and what must outlive it.
+//!
+//! Owns: the held descriptors. Never: decides that another shim is started.
+
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd, OwnedFd},
+    time::Instant,
+};
+
+use protobuf::Message;
+use protocol::keeper::{Kind, Word, word::Verb};
+
+use crate::sys::{packet::Packets, pidfd::PidFd};
+
+/// A place.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    /// The shim; `None`: it has ended, or has not said who it is.
+    pub(crate) shim: Option<Shim>,
+    /// The way to it.
+    pub(crate) channel: Option<Packets>,
+    /// When the way ended before the shim did.
+    pub(crate) cut: Option<Instant>,
+    /// What is held, by kind and number.
+    pub(crate) held: BTreeMap<(i32, u32), Held>,
+    /// Numbers of the processes that an earlier shim left.
+    pub(crate) wards: Vec<u32>,
+    /// Whose container. Empty: it was not told yet.
+    pub(crate) container: String,
+    /// Shims that were killed in this place.
+    pub(crate) replaced: u32,
+    /// Nobody is to follow.
+    pub(crate) is_done: bool,
+    /// Deaths one after the other, each soon after its birth.
+    pub(crate) early: u32,
+    /// When another one is to be started.
+    pub(crate) again: Option<Instant>,
+    /// Daemons that wait for its end: connection and ticket.
+    pub(crate) waiting: Vec<(u32, u64)>,
+}
+
+/// A shim.
+#[derive(Debug)]
+pub(crate) struct Shim {
+    pub(crate) process: PidFd,
+    pub(crate) pid: i32,
+    pub(crate) born: Instant,
+}
+
+/// A held descriptor.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) fd: OwnedFd,
+    pub(crate) pid: i32,
+}
+
+impl Slot {
+    /// An empty place at the end of this way.
+    pub(crate) fn new(channel: Packets) -> Self {
+        Self {
+            shim: None,
+            channel: Some(channel),
+            cut: None,
+            held: BTreeMap::new(),
+            wards: Vec::new(),
+            container: String::new(),
+            replaced: 0,
+            is_done: false,
+            early: 0,
+            again: None,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Whether there is a container that another shim could take over.
+    pub(crate) fn has_estate(&self) -> bool {
+        !self.is_done && self.held.contains_key(&(Kind::MEMORY as i32, 0))
+    }
+
+    /// Says something to the shim. `false`: it does not listen.
+    pub(crate) fn say(&self, word: &Word, beside: Option<&OwnedFd>) -> bool {
+        let Some(channel) = &self.channel else { return false };
+        let packet = word.write_to_bytes().ok();
+        packet.is_some_and(|packet| channel.send_within(&packet, beside.map(AsFd::as_fd)).is_ok())
+    }
+
+    /// Gives all that is held to the shim that is there now.
+    pub(crate) fn give<'a>(&self, ends: impl Iterator<Item = &'a Word>) -> bool {
+        let mut is_given = true;
+        for (&(kind, number), held) in &self.held {
+            let mut word = Word { number, pid: held.pid, ..Word::default() };
+            word.verb = Verb::GIVE.into();
+            word.kind = protobuf::EnumOrUnknown::from_i32(kind);
+            is_given &= self.say(&word, Some(&held.fd));
+        }
+        for word in ends {
+            is_given &= self.say(word, None);
+        }
+        let mut go = Word { replaced: self.replaced, ..Word::default() };
+        go.verb = Verb::GO.into();
+        is_given && self.say(&go, None)
+    }
+}

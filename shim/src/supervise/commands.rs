@@ -1,0 +1,202 @@
+//! The runtime's commands of a container's life: create, start, and what takes a failed create back.
+//!
+//! Owns: how each is run and judged. Never: decides that it is run; that is the machine's.
+
+use std::{fs::File, time::Instant};
+
+use logs::FileSink;
+use protocol::keeper::Kind;
+
+use super::{
+    adopt::{Whose, adopt},
+    clock,
+    command::{Running, Verdict},
+    container::{Container, Step},
+    machine::Event,
+    oom::Oom,
+    poll::Source,
+    stage::{Stage, borrow, speaking},
+    stdin::Stdin,
+    supervisor::Supervisor,
+    words::Words,
+};
+use crate::{
+    fault::{Because, Fault},
+    limits::KILL_GRACE,
+    sys::pidfd::PidFd,
+};
+
+impl Supervisor {
+    /// One of the runtime's commands may have ended.
+    pub(crate) fn command_ready(&mut self) {
+        let Some(verdict) = self.command.as_ref().and_then(|(_, running)| running.verdict()) else { return };
+        let Some((step, running)) = self.command.take() else { return };
+        self.poll.forget(running.process());
+        let pipes = self.words.stop(&self.poll);
+        let event = match step {
+            Step::Create => match self.judge_create(verdict, Whose::of(running.process()), pipes) {
+                Ok(()) => Event::CreateDone,
+                Err(fault) => {
+                    self.facts.fail("create", &fault.to_string(), verdict == Verdict::TimedOut);
+                    Event::CreateFailed
+                }
+            },
+            Step::Start if verdict == Verdict::Success => {
+                // A program may have ended before the command that started it.
+                let now = clock::now();
+                self.facts.started_at = self.facts.ended.map_or(now, |(_, at)| at.min(now));
+                Event::StartDone
+            }
+            Step::Start => {
+                let said = self.why(Step::Start, verdict);
+                self.facts.fail("start", &said, verdict == Verdict::TimedOut);
+                Event::StartFailed
+            }
+            // Whether it has succeeded is the daemon's to see: it reclaims by name.
+            Step::Undo => {
+                self.bury(step, &running);
+                return;
+            }
+        };
+        // What follows is written down first, so that a successor finds the command or what came of it.
+        self.happen(event);
+        self.bury(step, &running);
+    }
+
+    /// A command has ended and what it made is known.
+    fn bury(&mut self, step: Step, running: &Running) {
+        self.reaper.end(running.flight());
+        running.bury();
+        self.kept.release(Kind::COMMAND, step.number());
+    }
+
+    pub(super) fn run_create(&mut self) -> Result<(), Fault> {
+        let Some(container) = &self.container else { return Ok(()) };
+        let launch = &container.launch;
+        if let Some(log) = &launch.log {
+            crate::steps::check("supervise.log")?;
+            let sink = FileSink::open(log).map_err(|error| Fault::new(super::pump::chain(&error)))?;
+            self.pump.log_to(sink);
+        }
+        container.forget_notes();
+        let stage = Stage::set(launch.streams, &launch.run_dir, &self.null)?;
+        for (number, output) in (0..).zip(&stage.outputs) {
+            if let Some(output) = output {
+                self.poll.read(output, Source::Words(number))?;
+            }
+        }
+        if let Some(console) = &stage.console {
+            console.watch(&self.poll)?;
+        }
+        self.words = Words::listen(stage.outputs);
+        self.console = stage.console;
+        if let Some(stdin) = stage.stdin {
+            self.stdin = Stdin::open(stdin, launch.stdin_once);
+        }
+        let create = launch.create.clone();
+        self.hold_streams();
+        let kept = &mut self.kept;
+        let tell = |process: &PidFd, pid: i32| kept.hold(Kind::COMMAND, Step::Create.number(), pid, process);
+        let running = Running::start(&create, borrow(&stage.given), self.inherited, &mut self.reaper, tell)?;
+        let watched = self.poll.read(running.process(), Source::Command);
+        self.command = Some((Step::Create, running));
+        watched
+    }
+
+    /// Runs start or undo, which only speak.
+    pub(super) fn run_speaking(&mut self, step: Step) -> Result<(), Fault> {
+        let Some(line) = self.container.as_ref().and_then(|container| container.line(step)) else {
+            return Ok(());
+        };
+        let (out, given) = speaking(&self.null)?;
+        self.poll.read(&out, Source::Words(0))?;
+        self.words = Words::listen([Some(out), None]);
+        let kept = &mut self.kept;
+        let tell = |process: &PidFd, pid: i32| kept.hold(Kind::COMMAND, step.number(), pid, process);
+        let running = Running::start(line, borrow(&given), self.inherited, &mut self.reaper, tell)?;
+        let watched = self.poll.read(running.process(), Source::Command);
+        self.command = Some((step, running));
+        watched
+    }
+
+    /// Create has ended: is there an init process that is ours?
+    fn judge_create(
+        &mut self,
+        verdict: Verdict,
+        whose: Whose,
+        pipes: [Option<File>; 2],
+    ) -> Result<(), Fault> {
+        if verdict != Verdict::Success {
+            return Err(Fault::new(self.why(Step::Create, verdict)));
+        }
+        let known = self.known();
+        let Some(Container { launch, .. }) = &self.container else { return Ok(()) };
+        let wards = &mut self.wards;
+        let ward = |fd| wards.add(Kind::INIT, 0, fd);
+        let init = adopt(&launch.run_dir.pid_file(), whose, |pid| known.contains(&pid), ward)?;
+        if let Some(console) = self.console.take() {
+            let master = console.take(&self.poll)?;
+            let again = || master.try_clone().because(|| "no descriptor is left".into());
+            self.pump.attach(&self.poll, 0, again()?, true)?;
+            self.stdin = Stdin::open(again()?, launch.stdin_once);
+            drop(std::fs::remove_file(launch.run_dir.console_socket()));
+            self.kept.hold(Kind::TERMINAL, 0, 0, &master);
+            self.kept.release(Kind::CONSOLE, 0);
+            self.kept.release(Kind::OUTPUT, 0);
+            self.terminal = Some(master);
+        } else {
+            for (number, pipe) in (0..).zip(pipes) {
+                if let Some(pipe) = pipe {
+                    self.pump.attach(&self.poll, number, pipe.into(), false)?;
+                }
+            }
+        }
+        self.oom = Oom::watch(&launch.groups, &self.poll);
+        if !init.process.is_ward() {
+            self.poll.read(&init.process, Source::Init)?;
+        }
+        self.kept.hold(Kind::INIT, 0, init.pid, &init.process);
+        self.reaper.claim(init.pid);
+        self.facts.init_pid = init.pid;
+        self.facts.created_at = clock::now();
+        self.init = Some(init);
+        Ok(())
+    }
+
+    pub(super) fn run_undo(&mut self) {
+        self.console = None;
+        self.stdin.close(&self.poll);
+        // Create itself, where it was started and could not be watched.
+        if let Some((step, running)) = self.command.take() {
+            running.kill();
+            self.reaper.end(running.flight());
+            self.kept.release(Kind::COMMAND, step.number());
+        }
+        self.init = None;
+        self.kill_all();
+        self.kill_strangers();
+        let Some(Container { launch, .. }) = &self.container else { return };
+        let time = launch.undo.as_ref().map_or(KILL_GRACE, |undo| undo.time + KILL_GRACE);
+        self.times.undone = Some(Instant::now() + time);
+        // A failed undo is the daemon's to repeat: it reclaims by name.
+        drop(self.run_speaking(Step::Undo));
+        self.reaper.notice();
+    }
+
+    /// Children that no one claims. While nothing else of the runtime runs, they are what create left.
+    pub(super) fn strangers(&self) -> Vec<PidFd> {
+        let known = self.known();
+        let ours = crate::sys::children::own().into_iter().filter(|pid| !known.contains(pid));
+        ours.filter_map(|pid| PidFd::open(pid).ok())
+            .filter(|process| matches!(process.peek(), Ok(None)))
+            .collect()
+    }
+
+    pub(super) fn kill_strangers(&self) {
+        self.strangers().iter().for_each(PidFd::kill);
+    }
+
+    fn why(&self, step: Step, verdict: Verdict) -> String {
+        self.container.as_ref().map_or_else(String::new, |c| c.why(step, verdict, &self.words))
+    }
+}
