@@ -40,6 +40,8 @@ mod kubelet;
 #[cfg(test)]
 mod kubelet_model;
 #[cfg(test)]
+mod leaks;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod limits_;

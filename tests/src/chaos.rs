@@ -29,6 +29,8 @@ const HOLD_UP: (u64, u64) = (50, 1500);
 const STOPPED: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(4));
 /// Steps that are hit by more than what the model made, or only while a daemon starts.
 const SPARED: [&str; 2] = ["recover.begin", "supervise.greeted"];
+/// SIGKILL, as a shell counts.
+const KILLED: i32 = 137;
 /// The keeper's process.
 const KEEPER: &str = "taffrail-keeper";
 
@@ -203,14 +205,20 @@ impl Chaos {
         });
     }
 
-    /// A daemon that died by our doing is followed by another.
+    /// A daemon that died by our doing is followed by another; which may die while it starts.
     fn revive(&mut self, daemon: &mut Daemon, truth: &Truth) {
-        let Some(pid) = daemon.running() else { return daemon.launch() };
-        let Some(code) = daemon.nursery().ended(pid) else { return };
-        if code != 137 {
-            truth.violate(format!("the daemon ended by itself with {code}"));
+        let ended = |code: i32| {
+            if code != KILLED {
+                truth.violate(format!("the daemon ended by itself with {code}"));
+            }
+        };
+        if let Some(pid) = daemon.running() {
+            let Some(code) = daemon.nursery().ended(pid) else { return };
+            ended(code);
+            daemon.forget();
         }
-        daemon.forget();
-        daemon.launch();
+        while let Err(code) = daemon.try_launch() {
+            ended(code);
+        }
     }
 }

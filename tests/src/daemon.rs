@@ -200,14 +200,25 @@ impl Daemon {
 
     /// Starts the process and waits until it serves.
     pub fn launch(&mut self) {
+        if let Err(code) = self.try_launch() {
+            panic!("the daemon ended with {code} before it served:\n{}", self.log_tail());
+        }
+    }
+
+    /// The same; says with what code it ended where it did not come to serve.
+    pub fn try_launch(&mut self) -> Result<(), i32> {
         self.log_seen = self.log().len();
         let pid = self.spawn();
-        eventually(SERVING, "the line `serving unix://`", || {
+        let done = eventually(SERVING, "the line `serving unix://`", || {
             if let Some(code) = self.nursery.ended(pid) {
-                panic!("the daemon ended with {code} before it served:\n{}", self.log_tail());
+                return Some(Err(code));
             }
-            self.log().get(self.log_seen..)?.contains("serving unix://").then_some(())
+            self.log().get(self.log_seen..)?.contains("serving unix://").then_some(Ok(()))
         });
+        if done.is_err() {
+            self.pid = None;
+        }
+        done
     }
 
     /// Starts the process and does not wait.
@@ -346,12 +357,20 @@ impl Daemon {
         let Some(baseline) = &self.baseline else { return };
         let mut last = None;
         let clean = within(SOON, || {
-            last = Snapshot::take(&self.places, &self.nursery, self.pid).more_than(baseline);
+            let now = Snapshot::take(&self.places, &self.nursery, self.pid);
+            last = now.with("stuck operation", self.stuck()).more_than(baseline);
             last.is_none().then_some(())
         });
         if let (None, Some(difference)) = (clean, last) {
             panic!("leaked:\n{difference}\n{}", self.log_tail());
         }
+    }
+
+    /// What a daemon that runs says takes too long.
+    fn stuck(&self) -> Vec<String> {
+        let status = self.pid.and_then(|_| self.client.shims().ok());
+        let stuck = status.map(|status| status.stuck).unwrap_or_default();
+        stuck.into_iter().map(|it| format!("{} of {}, in {}", it.what, it.object, it.step)).collect()
     }
 
     fn finish(&mut self) {
@@ -360,6 +379,8 @@ impl Daemon {
         }
         self.remove_pods();
         self.check_leaks();
+        let panics = self.log().lines().filter(|line| line.contains(" panicked at ")).count();
+        assert_eq!(panics, 0, "the daemon panicked:\n{}", self.log());
         self.stop();
         self.nothing_left();
     }

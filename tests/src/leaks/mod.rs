@@ -4,6 +4,11 @@
 //! What comes and goes by its nature (process ids, inode numbers) is counted by its name instead.
 //! Owns: what counts as a leak. Never: cleans up.
 
+mod descriptors;
+mod machine;
+mod namespaces;
+mod store;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, fs,
@@ -13,7 +18,7 @@ use std::{
 use crate::{
     limits::CGROUP_DEPTH,
     network::Network,
-    nursery::{Nursery, processes},
+    nursery::{Nursery, Process, processes},
 };
 
 /// Where to look.
@@ -50,13 +55,22 @@ impl Snapshot {
     /// Looks at the host. `daemon`: its process, whose descriptors are counted; `None`: it has ended.
     pub fn take(places: &Places, nursery: &Nursery, daemon: Option<u32>) -> Self {
         let mut lists = BTreeMap::new();
+        let below = nursery.descendants();
         let counted = |names: BTreeSet<String>| names.into_iter().map(|name| (name, 1)).collect();
         lists.insert("mount", counted(mounts(&places.folder)));
         lists.insert("cgroup", counted(cgroups(&places.instance)));
-        lists.insert("process", below(nursery, daemon, places));
+        lists.insert("mount in another namespace", namespaces::mounts_elsewhere(&places.folder));
+        lists.insert("namespace", namespaces::lived_in(nursery, &below));
+        lists.insert("process", living(&below, daemon, places));
+        lists.insert("socket", descriptors::sockets(nursery, &below));
+        lists.insert("deleted file", descriptors::held_though_gone(&places.folder, &below));
+        lists.insert("store fault", store::faults(&places.folder));
+        lists.insert("setting of the host", machine::settings());
+        lists.insert("stray", machine::strays(&places.folder));
         lists.insert("file", counted(places.files.iter().flat_map(|folder| files(folder)).collect()));
-        lists.insert("descriptor", daemon.map(descriptors).unwrap_or_default());
-        lists.insert("held network namespace", counted(network_namespaces(nursery, daemon)));
+        lists.insert("descriptor", daemon.map(descriptors::by_kind).unwrap_or_default());
+        lists.insert("descriptor to inherit", daemon.map(descriptors::inherited).unwrap_or_default());
+        lists.insert("held network namespace", counted(network_namespaces(nursery, daemon, &below)));
         let network = nursery.network();
         lists.insert("link", said(&network, &["ip", "-o", "link"], |line| line.split(": ").nth(1)));
         lists.insert("address", said(&network, &["ip", "-o", "addr"], own_address));
@@ -90,16 +104,29 @@ impl Snapshot {
 
     /// Only the lists that must be empty when no daemon runs.
     pub fn without_files(mut self) -> Self {
-        self.lists.remove("file");
+        for list in ["file", "setting of the host"] {
+            self.lists.remove(list);
+        }
+        self
+    }
+
+    /// One list more, of what only a daemon's client can see.
+    pub fn with(mut self, kind: &'static str, names: impl IntoIterator<Item = String>) -> Self {
+        let list = self.lists.entry(kind).or_default();
+        for name in names {
+            *list.entry(name).or_default() += 1;
+        }
         self
     }
 }
 
-/// Mount points below the folder, as this process sees them: the daemon shares its mount namespace with us.
+/// Mount points below the folder, or of something below it, as this process sees them: the daemon shares its mount
+/// namespace with us.
 fn mounts(folder: &Path) -> BTreeSet<String> {
     let text = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo can be read");
-    let points = text.lines().filter_map(|line| line.split(' ').nth(4));
-    points.filter(|point| Path::new(point).starts_with(folder)).map(str::to_owned).collect()
+    let folder = folder.to_string_lossy();
+    let lines = text.lines().filter(|line| line.contains(&*folder));
+    lines.filter_map(|line| line.split(' ').nth(4)).map(str::to_owned).collect()
 }
 
 /// Cgroups of the instance, in every hierarchy.
@@ -107,9 +134,10 @@ fn cgroups(instance: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let slice = instance.replace('-', "_");
     search(Path::new("/sys/fs/cgroup"), CGROUP_DEPTH, &mut |path| {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.contains(instance) || name.contains(&slice) {
-            found.insert(path.to_string_lossy().into_owned());
+        // What is below one of them too, whatever its name.
+        let path = path.to_string_lossy();
+        if path.contains(instance) || path.contains(&slice) {
+            found.insert(path.into_owned());
         }
     });
     found
@@ -129,10 +157,15 @@ fn search(folder: &Path, depth: usize, see: &mut impl FnMut(&Path)) {
 }
 
 /// Processes of the daemon's: below the nursery, zombies too, and whatever is in its cgroups.
-fn below(nursery: &Nursery, daemon: Option<u32>, places: &Places) -> Counts {
+fn living(below: &[Process], daemon: Option<u32>, places: &Places) -> Counts {
     let mut found = Counts::new();
-    for process in nursery.descendants().into_iter().filter(|process| Some(process.pid) != daemon) {
-        let how = if process.state == 'Z' { " (zombie)" } else { "" };
+    for process in below.iter().filter(|process| Some(process.pid) != daemon) {
+        let how = match process.state {
+            'Z' => " (zombie)",
+            // One look may meet a write; one that lasts is stuck in the kernel.
+            'D' => " (uninterruptible)",
+            _ => "",
+        };
         *found.entry(format!("{}{how}", process.name)).or_default() += 1;
     }
     let marker = format!("/{}", places.instance);
@@ -161,18 +194,6 @@ fn files(folder: &Path) -> BTreeSet<String> {
     found
 }
 
-/// The daemon's descriptors by kind (`socket`, `pipe`, `anon_inode`) or file.
-fn descriptors(daemon: u32) -> Counts {
-    let mut kinds = Counts::new();
-    let Ok(entries) = fs::read_dir(format!("/proc/{daemon}/fd")) else { return kinds };
-    for target in entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()) {
-        let target = target.to_string_lossy();
-        let kind = target.split_once(":[").map_or(&*target, |(kind, _)| kind);
-        *kinds.entry(kind.to_owned()).or_default() += 1;
-    }
-    kinds
-}
-
 /// Lines that a program says about the daemon's network, each by the part that stays the same.
 fn said(network: &Network, words: &[&str], part: fn(&str) -> Option<&str>) -> Counts {
     let mut found = Counts::new();
@@ -199,12 +220,9 @@ fn own_route(line: &str) -> Option<&str> {
 }
 
 /// Network namespaces, other than that of all of them, that a process below the nursery lives in or that the daemon holds open.
-fn network_namespaces(nursery: &Nursery, daemon: Option<u32>) -> BTreeSet<String> {
+fn network_namespaces(nursery: &Nursery, daemon: Option<u32>, below: &[Process]) -> BTreeSet<String> {
     let own = fs::read_link(format!("/proc/{}/ns/net", nursery.pid())).unwrap_or_default();
-    let lived_in = nursery
-        .descendants()
-        .into_iter()
-        .filter_map(|p| fs::read_link(format!("/proc/{}/ns/net", p.pid)).ok());
+    let lived_in = below.iter().filter_map(|p| fs::read_link(format!("/proc/{}/ns/net", p.pid)).ok());
     let fds = daemon.and_then(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok());
     let held = fds.into_iter().flatten().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
     let held = held.filter(|target| target.to_string_lossy().starts_with("net:["));

@@ -1,0 +1,88 @@
+//! Descriptors: the daemon's by kind, those that a child of it would inherit, files that are held although they are
+//! gone, and sockets by name.
+//!
+//! Never: names one by its number.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use super::Counts;
+use crate::nursery::{Nursery, Process};
+
+/// The flag in `fdinfo`, as the kernel prints it: octal, O_CLOEXEC.
+const CLOSE_ON_EXEC: u32 = 0o2_000_000;
+/// A listening socket's state in `/proc/net/tcp`.
+const LISTENS: &str = "0A";
+
+/// A process's descriptors by kind (`socket`, `pipe`, `anon_inode`) or file.
+pub(super) fn by_kind(pid: u32) -> Counts {
+    let mut kinds = Counts::new();
+    for target in targets(pid) {
+        let kind = target.split_once(":[").map_or(&*target, |(kind, _)| kind);
+        *kinds.entry(kind.to_owned()).or_default() += 1;
+    }
+    kinds
+}
+
+fn targets(pid: u32) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
+    let targets = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    targets.map(|target| target.to_string_lossy().into_owned()).collect()
+}
+
+/// The daemon's descriptors beyond the standard ones that a child would inherit.
+pub(super) fn inherited(pid: u32) -> Counts {
+    let mut found = Counts::new();
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else { return found };
+    for entry in entries.filter_map(Result::ok) {
+        let number: u32 = entry.file_name().to_string_lossy().parse().unwrap_or_default();
+        let text = fs::read_to_string(entry.path()).unwrap_or_default();
+        let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
+        let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+        if number > 2 && flags.is_some_and(|flags| flags & CLOSE_ON_EXEC == 0) {
+            let target = fs::read_link(format!("/proc/{pid}/fd/{number}")).unwrap_or_default();
+            *found.entry(target.to_string_lossy().into_owned()).or_default() += 1;
+        }
+    }
+    found
+}
+
+/// Files below the folder that are gone and held open: logs, above all.
+pub(super) fn held_though_gone(folder: &Path, below: &[Process]) -> Counts {
+    let mut found = Counts::new();
+    let folder = folder.to_string_lossy();
+    for process in below {
+        for target in targets(process.pid) {
+            if target.starts_with(&*folder) && target.ends_with(" (deleted)") {
+                *found.entry(format!("{target} by {}", process.name)).or_default() += 1;
+            }
+        }
+    }
+    found
+}
+
+/// Unix sockets of the daemon's network by path (`@`: abstract), and ports on which a process below the nursery listens.
+pub(super) fn sockets(nursery: &Nursery, below: &[Process]) -> Counts {
+    let mut found = Counts::new();
+    let table =
+        |name: &str| fs::read_to_string(format!("/proc/{}/net/{name}", nursery.pid())).unwrap_or_default();
+    for line in table("unix").lines().skip(1) {
+        // The path stands last, where there is one. A socket that is connected bears its listener's.
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        if let [_, _, _, flags, _, _, _, path] = fields[..]
+            && flags == "00010000"
+        {
+            *found.entry(path.to_owned()).or_default() += 1;
+        }
+    }
+    let held: BTreeSet<String> = below.iter().flat_map(|process| targets(process.pid)).collect();
+    for line in table("tcp").lines().chain(table("tcp6").lines()) {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (Some(address), Some(state), Some(inode)) = (fields.get(1), fields.get(3), fields.get(9)) else {
+            continue;
+        };
+        if *state == LISTENS && held.contains(&format!("socket:[{inode}]")) {
+            *found.entry(format!("port {address}")).or_default() += 1;
+        }
+    }
+    found
+}
