@@ -394,7 +394,7 @@ impl Daemon {
             last.is_none().then_some(())
         });
         if let (None, Some(difference)) = (clean, last) {
-            panic!("left on the host after the daemon's end:\n{difference}");
+            panic!("left on the host after the daemon's end:\n{difference}\n{}", self.log_tail());
         }
     }
 

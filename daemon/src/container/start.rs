@@ -41,7 +41,14 @@ pub(super) async fn start(
                 Ok(link) => return finish(&facts, &parts, link).await,
                 Err(again) => error = again,
             },
-            Some(Condition::Exited(_) | Condition::Silent) | None => break,
+            Some(Condition::Exited(record)) => {
+                // It failed to start, and its shim was killed when that was written down.
+                if record.status == ExitStatus::StartFailed {
+                    error = ContainerError::Start { id: facts.id.clone(), message: record.message };
+                }
+                break;
+            }
+            Some(Condition::Silent) | None => break,
         }
     }
     failed(&facts, &parts, None, error).await

@@ -103,6 +103,9 @@ impl Keeper {
     /// Ends the conversation: a keeper with nothing to keep leaves then. Comes back when it has, or has no reason to.
     pub(super) async fn leave(&self) {
         self.is_leaving.store(true, Ordering::Release);
+        if let Some(connection) = self.present().await {
+            tracing::debug!(kept = ?connection.kept().await, "the keeper may leave");
+        }
         let Some(connection) = self.connection.lock().await.take() else { return };
         connection.close();
         // Reaped, not only ended: until then its cgroup cannot be removed. It stays where it keeps somebody; then nobody
@@ -113,7 +116,9 @@ impl Keeper {
                 tokio::time::sleep(limits::REAPED_LOOK).await;
             }
         };
-        drop(tokio::time::timeout(limits::STANDBY_LEAVES, gone).await);
+        if tokio::time::timeout(limits::STANDBY_LEAVES, gone).await.is_err() {
+            tracing::warn!(pid = connection.pid, "the keeper stays");
+        }
     }
 
     /// One that an earlier daemon started. One that does not answer is killed: what it held is shown to the next.
@@ -133,7 +138,7 @@ impl Keeper {
     }
 
     async fn start(&self) -> Result<Arc<Connection>, LinkError> {
-        steps::check("keeper.spawn").map_err(unreachable)?;
+        steps::check("shim.keeper").map_err(unreachable)?;
         let (ours, theirs) = packets::pair().map_err(unreachable)?;
         let mut child = Command::new(self.program.path())
             .arg0("taffrail-keeper")

@@ -243,6 +243,8 @@ impl Node {
             self.poll.forget(&channel);
         }
         slot.cut = None;
+        // A shim leaves by itself only when nothing is left to do.
+        slot.is_done |= ended == Some(Ended::Code(0));
         if !slot.has_estate() || is_stale {
             return self.end(number, (!slot_is_over(self.slots.get(&number))).then(|| describe(ended)));
         }

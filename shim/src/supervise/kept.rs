@@ -30,6 +30,8 @@ impl Kept {
 
     /// Another keeper, brought by the daemon.
     pub(crate) fn replace(&mut self, poll: &Poll, fd: OwnedFd) -> Result<(), Fault> {
+        // Two keepers, or one twice, would each start a shim in the place of this one.
+        self.done();
         self.lose(poll);
         let channel = Packets::from(fd).because(|| "the way to the keeper is no packet socket".into())?;
         poll.read(&channel, Source::Keeper)?;

@@ -36,6 +36,8 @@ pub struct Ground {
     /// How many layers there are.
     layers: usize,
     runs: usize,
+    unnoticed: usize,
+    noticed: Vec<String>,
 }
 
 /// Whether the step is one of images.
@@ -53,7 +55,7 @@ impl Ground {
         let mut daemon = Daemon::start_with(options)?;
         let bystander = Bystander::start(&mut daemon)?;
         let layers = entries(&daemon, "layers");
-        Some(Self { daemon, points, bystander, layers, runs: 0 })
+        Some(Self { daemon, points, bystander, layers, runs: 0, unnoticed: 0, noticed: Vec::new() })
     }
 
     /// The daemon dies at the step; the next one goes on.
@@ -71,14 +73,14 @@ impl Ground {
     /// The step fails once.
     pub fn fails_at(&mut self, step: &str) {
         self.points.set(step, "fail@1");
-        let went = self.come_by(step, Ends::ToldOrLost);
+        let went = self.come_by(step, ends_at(step));
         self.hit(step);
         let after = format!("a failure at {step} ({})", went.err().unwrap_or_else(|| "not told".to_owned()));
         if is_of_images(step) {
             // What a failed removal leaves of layers is left to the next start.
             self.daemon.restart();
         }
-        self.converges(&after, step, Ends::ToldOrLost);
+        self.converges(&after, step, ends_at(step));
     }
 
     /// The step takes longer than its caller waits, who then asks again.
@@ -92,22 +94,33 @@ impl Ground {
             let hasty = CriClient::with_deadline(&self.daemon.socket(), IMPATIENT);
             Life { daemon: &self.daemon, ends: Ends::Told }.once(&hasty).ok();
             if self.points.hits(step) == 0 {
-                self.come_by(step, Ends::ToldOrLost).ok();
+                self.come_by(step, ends_at(step)).ok();
             }
         }
         self.hit(step);
         self.converges(&format!("a delay at {step}"), step, Ends::Told);
     }
 
-    /// A shim dies at its step, at this hit of it. `false`: a life does not come by so often.
-    pub fn shim_dies_at(&mut self, step: &str, hit: u64) -> bool {
+    /// A shim, or the keeper, dies at its step, at this hit of it. `false`: a life does not come by so often.
+    pub fn dies_at(&mut self, step: &str, hit: u64) -> bool {
         self.points.set(step, &format!("kill@{hit}"));
-        let went = self.come_by(step, Ends::ToldOrLost);
+        let went = self.come_by(step, ends_at(step));
         let was_hit = self.points.hits(step) >= hit;
         self.points.clear(step);
-        let after = format!("a shim's death at {step}, hit {hit} ({went:?})");
-        self.converges(&after, step, Ends::ToldOrLost);
+        if was_hit {
+            match &went {
+                Ok(()) => self.unnoticed += 1,
+                Err(error) => self.noticed.push(format!("{step} hit {hit}: {error}")),
+            }
+        }
+        let after = format!("a death at {step}, hit {hit} ({went:?})");
+        self.converges(&after, step, ends_at(step));
         was_hit
+    }
+
+    /// How many deaths no caller noticed, and what was told of the others.
+    pub fn noticed(&self) -> (usize, &[String]) {
+        (self.unnoticed, &self.noticed)
     }
 
     /// Everything is ended; the leak checker looks once more when the daemon is dropped. Returns the runs.
@@ -138,15 +151,32 @@ impl Ground {
                 self.points.clear("supervise.spawn");
                 went
             }
-            "container.lost" => self.with_a_shim(Signal::SIGKILL),
-            "container.kill_cgroup" => self.with_a_shim(Signal::SIGSTOP),
+            "container.lost" => {
+                self.kill_keeper();
+                self.with_a_shim(Signal::SIGKILL, true)
+            }
+            "shim.keeper" => {
+                self.kill_keeper();
+                Life { daemon: &self.daemon, ends }.once(self.daemon.client())
+            }
+            "supervise.take_over" | "supervise.taken_over" | "keeper.shim_ended" | "keeper.replaced" => {
+                self.with_a_shim(Signal::SIGKILL, false)
+            }
+            "container.kill_cgroup" => self.with_a_shim(Signal::SIGSTOP, false),
             _ if is_of_images(step) => image_life(&self.daemon),
             _ => Life { daemon: &self.daemon, ends }.once(self.daemon.client()),
         }
     }
 
-    /// A container whose shim gets a signal, and that is stopped then.
-    fn with_a_shim(&self, signal: Signal) -> Result<(), String> {
+    /// SIGKILL for the keeper. The daemon starts another.
+    fn kill_keeper(&self) {
+        for keeper in self.daemon.nursery().named("taffrail-keeper") {
+            kill(Pid::from_raw(keeper.cast_signed()), Signal::SIGKILL).ok();
+        }
+    }
+
+    /// A container whose shim gets a signal, and that is stopped then; its keeper is killed first where that is asked.
+    fn with_a_shim(&self, signal: Signal, without_keeper: bool) -> Result<(), String> {
         let text = |status: tonic::Status| status.to_string();
         let (client, pod) = (self.daemon.client(), ask::pod("shot", &self.daemon.path("logs")));
         let sandbox = client.run_pod_sandbox(ask::run(&pod)).map_err(text)?.pod_sandbox_id;
@@ -155,6 +185,9 @@ impl Ground {
         client.start_container(ask::start(&id)).map_err(text)?;
         let shims = client.shims().map_err(text)?.containers;
         let shim = shims.iter().find(|shim| shim.container_id == id).ok_or("it has a shim")?;
+        if without_keeper {
+            self.kill_keeper();
+        }
         kill(Pid::from_raw(shim.shim_pid.cast_signed()), signal).map_err(|e| e.to_string())?;
         client.stop_container(ask::stop(&id, 0)).map_err(text)?;
         client.stop_pod_sandbox(ask::stop_pod(&sandbox)).map_err(text)?;
@@ -197,11 +230,32 @@ fn entries(daemon: &Daemon, folder: &str) -> usize {
     fs::read_dir(path).expect("the store is there").count()
 }
 
+/// Whose step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    Daemon,
+    Shim,
+    Keeper,
+}
+
+impl Whose {
+    fn of(step: &str) -> Self {
+        match step.split('.').next() {
+            Some("supervise") => Self::Shim,
+            Some("keeper") => Self::Keeper,
+            _ => Self::Daemon,
+        }
+    }
+}
+
+/// How a container may end when something happens at this step: only who loses shim and keeper is lost.
+fn ends_at(step: &str) -> Ends {
+    if step == "container.lost" || Whose::of(step) == Whose::Keeper { Ends::ToldOrLost } else { Ends::Told }
+}
+
 /// Those of the product's steps that a test here comes by.
-pub fn points(of_shims: bool, elsewhere: &[&str]) -> Vec<Point> {
-    let is_wanted = |point: &Point| {
-        point.name.starts_with("supervise.") == of_shims && !elsewhere.contains(&point.name.as_str())
-    };
+pub fn points(of: Whose, elsewhere: &[&str]) -> Vec<Point> {
+    let is_wanted = |point: &Point| Whose::of(&point.name) == of && !elsewhere.contains(&point.name.as_str());
     failpoints::points().into_iter().filter(is_wanted).collect()
 }
 

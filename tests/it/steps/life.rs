@@ -21,7 +21,7 @@ const LOST: i32 = 255;
 pub enum Ends {
     /// As they were told to.
     Told,
-    /// Or lost, when their shim was killed. With a keeper there is no such end: then this goes.
+    /// Or lost, when their shim and its keeper were killed.
     ToldOrLost,
 }
 

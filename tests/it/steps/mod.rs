@@ -8,7 +8,7 @@ mod life;
 
 use tests::host;
 
-use self::ground::{Ground, points, say};
+use self::ground::{Ground, Whose, points, say};
 
 /// Steps that no life here comes by. A result of CNI has its own test (`cni_crash`), as a file system without overlay
 /// has beside its code; a refused event of the shim's machine is one that its service lets through, and it lets none.
@@ -21,7 +21,7 @@ const HITS_FULL: u64 = 20;
 #[test]
 fn the_daemon_may_die_at_every_step() {
     let Some(mut ground) = Ground::new() else { return };
-    let points = points(false, &ELSEWHERE);
+    let points = points(Whose::Daemon, &ELSEWHERE);
     for point in &points {
         ground.daemon_dies_at(&point.name);
     }
@@ -31,7 +31,7 @@ fn the_daemon_may_die_at_every_step() {
 #[test]
 fn every_step_of_the_daemon_may_fail() {
     let Some(mut ground) = Ground::new() else { return };
-    let points = points(false, &ELSEWHERE);
+    let points = points(Whose::Daemon, &ELSEWHERE);
     let points: Vec<_> = points.iter().filter(|point| point.fails).collect();
     for point in &points {
         ground.fails_at(&point.name);
@@ -42,33 +42,47 @@ fn every_step_of_the_daemon_may_fail() {
 #[test]
 fn every_step_of_the_daemon_may_be_given_up() {
     let Some(mut ground) = Ground::new() else { return };
-    let points = points(false, &ELSEWHERE);
+    let points = points(Whose::Daemon, &ELSEWHERE);
     for point in &points {
         ground.is_given_up_at(&point.name);
     }
     say("calls given up in each step of the daemon", points.len(), ground.end());
 }
 
-#[test]
-fn a_shim_may_die_at_every_step() {
+/// Each of these processes dies at each of its steps.
+fn die(of: Whose, what: &str) {
     let Some(mut ground) = Ground::new() else { return };
-    let points = points(true, &ELSEWHERE);
+    let points = points(of, &ELSEWHERE);
     let most = if host::full() { HITS_FULL } else { HITS };
     for point in &points {
-        assert!(ground.shim_dies_at(&point.name, 1), "no shim comes by {}", point.name);
+        assert!(ground.dies_at(&point.name, 1), "nobody comes by {}", point.name);
         for hit in 2..=most {
-            if !ground.shim_dies_at(&point.name, hit) {
+            if !ground.dies_at(&point.name, hit) {
                 break;
             }
         }
     }
-    say("kill -9 of a shim at each of its steps", points.len(), ground.end());
+    let (unnoticed, noticed) = ground.noticed();
+    host::figure(&format!(
+        "{what}: {unnoticed} deaths unnoticed by the caller; of the others it said: {noticed:#?}"
+    ));
+    say(what, points.len(), ground.end());
+}
+
+#[test]
+fn a_shim_may_die_at_every_step() {
+    die(Whose::Shim, "kill -9 of a shim at each of its steps");
+}
+
+#[test]
+fn the_keeper_may_die_at_every_step() {
+    die(Whose::Keeper, "kill -9 of the keeper at each of its steps");
 }
 
 #[test]
 fn every_step_of_a_shim_may_fail() {
     let Some(mut ground) = Ground::new() else { return };
-    let points = points(true, &ELSEWHERE);
+    let points = points(Whose::Shim, &ELSEWHERE);
     let points: Vec<_> = points.iter().filter(|point| point.fails).collect();
     for point in &points {
         ground.fails_at(&point.name);
@@ -79,7 +93,7 @@ fn every_step_of_a_shim_may_fail() {
 #[test]
 fn every_step_of_a_shim_may_be_given_up() {
     let Some(mut ground) = Ground::new() else { return };
-    let points = points(true, &ELSEWHERE);
+    let points = points(Whose::Shim, &ELSEWHERE);
     for point in &points {
         ground.is_given_up_at(&point.name);
     }
