@@ -59,6 +59,11 @@ impl Layout {
         self.sandbox(id).join("facts.json")
     }
 
+    /// A copy of the facts for as long as the host runs: what is there can be taken down when the disk has lost them.
+    pub fn sandbox_facts_copy(&self, id: &SandboxId) -> PathBuf {
+        self.sandbox_state(id).join("facts.json")
+    }
+
     /// There: the sandbox was made whole.
     pub fn sandbox_ready(&self, id: &SandboxId) -> PathBuf {
         self.sandbox(id).join("ready")
@@ -137,6 +142,11 @@ impl Layout {
     /// What was asked for.
     pub fn container_facts(&self, id: &ContainerId) -> PathBuf {
         self.container(id).join("facts.json")
+    }
+
+    /// A copy of the facts for as long as the host runs.
+    pub fn container_facts_copy(&self, id: &ContainerId) -> PathBuf {
+        self.bundle(id).join("facts.json")
     }
 
     /// The limits of the last update; not there: those of the facts.

@@ -20,10 +20,10 @@ pub const TEMPORARY: &str = ".new";
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(TEMPORARY);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file = fresh(Path::new(&temporary))?;
     file.write_all(bytes)?;
     file.sync_data()?;
-    fs::rename(&temporary, path)?;
+    put_in_place(Path::new(&temporary), path)?;
     path.parent().map_or(Ok(()), sync_dir)
 }
 
@@ -47,18 +47,53 @@ pub fn put_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(TEMPORARY);
     let bytes = serde_json::to_vec(value).map_err(io::Error::other)?;
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file = fresh(Path::new(&temporary))?;
     file.write_all(&bytes)?;
-    fs::rename(&temporary, path)
+    put_in_place(Path::new(&temporary), path)
 }
 
-/// Reads a file of at most [`STATE_FILE_MAX`] bytes; `None`: not there.
+/// A new file of this name, whatever was there before: a half-written one, or something foreign.
+fn fresh(path: &Path) -> io::Result<File> {
+    remove_any(path)?;
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Renames over a file; a folder that has taken its name goes.
+fn put_in_place(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(e) if e.kind() == io::ErrorKind::IsADirectory => {
+            fs::remove_dir_all(to)?;
+            fs::rename(from, to)
+        }
+        done => done,
+    }
+}
+
+/// Removes whatever has this name, not what a link leads to. Finds it gone: fine.
+fn remove_any(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::IsADirectory => fs::remove_dir_all(path),
+        done => done,
+    }
+}
+
+/// Reads a file of at most [`STATE_FILE_MAX`] bytes; `None`: not there. What is no file of ours (a link, a folder, a pipe
+/// that would be waited for) is as bad as damaged content: `InvalidData`.
 pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
+    let damaged = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
+    let flags = nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK;
+    let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.raw_os_error() == Some(nix::errno::Errno::ELOOP as i32) => {
+            return Err(damaged("it is a symbolic link"));
+        }
         Err(e) => return Err(e),
     };
+    if !file.metadata()?.is_file() {
+        return Err(damaged("it is no regular file"));
+    }
     let mut bytes = Vec::new();
     file.take(STATE_FILE_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > STATE_FILE_MAX {
@@ -70,6 +105,15 @@ pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
+/// Reads a file of the host's, such as /etc/resolv.conf: those may be links. Else as [`read`].
+pub fn read_host(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::canonicalize(path) {
+        Ok(path) => read(&path),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
 /// Reads a value from a file's JSON; `None`: not there.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     let Some(bytes) = read(path)? else { return Ok(None) };
@@ -78,11 +122,11 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
 
 /// Removes a file, durably. Finds it gone: fine.
 pub fn remove_file(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Ok(()) => path.parent().map_or(Ok(()), sync_dir),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(e),
+    if path.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        return Ok(());
     }
+    remove_any(path)?;
+    path.parent().map_or(Ok(()), sync_dir)
 }
 
 /// Removes a folder and what is in it. Finds it gone: fine.

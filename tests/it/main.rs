@@ -18,6 +18,8 @@ mod critest;
 #[cfg(test)]
 mod cycles;
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod descriptors;
 #[cfg(test)]
 mod events;

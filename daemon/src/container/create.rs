@@ -85,10 +85,12 @@ async fn make(
             .await?;
     }
     {
-        let (parts, id, layers) = (parts.clone(), id.clone(), work.image.layers.clone());
+        let (facts, parts, id) = (facts.clone(), parts.clone(), id.clone());
+        let layers = work.image.layers.clone();
         let mount = move || {
             let rootfs = parts.layout.rootfs(&id);
             bundle::make(&parts.layout.bundle(&id), &rootfs).map_err(text)?;
+            store::put_json(&parts.layout.container_facts_copy(&id), &*facts).map_err(text)?;
             parts.snapshots.mount(id.as_str(), &layers, &rootfs).map_err(|e| e.to_string())
         };
         disk_attempt("container.rootfs", Box::new(mount)).await?;

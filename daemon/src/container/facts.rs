@@ -318,3 +318,65 @@ pub struct ContainerFacts {
     /// Nanoseconds since the epoch.
     pub created_at: i64,
 }
+
+impl ContainerFacts {
+    /// Of a container whose record cannot be read: it shows, in no sandbox, and can be removed.
+    pub fn unreadable(id: &str, (runtime, cgroup_parent): (String, String), created_at: i64) -> Self {
+        let name = format!("unreadable-{}", id.get(..12).unwrap_or(id));
+        let security = Security {
+            run_as_user: None,
+            run_as_username: String::new(),
+            run_as_group: None,
+            supplemental_groups: Vec::new(),
+            groups_policy: GroupsPolicy::default(),
+            add_capabilities: Vec::new(),
+            drop_capabilities: Vec::new(),
+            ambient_capabilities: Vec::new(),
+            privileged: false,
+            readonly_rootfs: false,
+            no_new_privs: false,
+            masked_paths: Vec::new(),
+            readonly_paths: Vec::new(),
+            seccomp: Seccomp::default(),
+            pid: PidMode::Container,
+        };
+        let config = ContainerConfig {
+            name: ContainerName { name, attempt: 0 },
+            image: String::new(),
+            user_specified_image: String::new(),
+            command: Vec::new(),
+            args: Vec::new(),
+            working_dir: String::new(),
+            envs: Vec::new(),
+            mounts: Vec::new(),
+            devices: Vec::new(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            log_path: String::new(),
+            stdin: false,
+            stdin_once: false,
+            tty: false,
+            resources: Resources::default(),
+            security,
+            stop_signal: None,
+        };
+        Self {
+            version: FACTS_VERSION,
+            id: id.to_owned(),
+            sandbox_id: String::new(),
+            config,
+            runtime,
+            cgroup_parent,
+            image_id: String::new(),
+            image_ref: String::new(),
+            image_name: String::new(),
+            log_path: String::new(),
+            shares_pids: false,
+            image_user: String::new(),
+            image_volumes: Vec::new(),
+            // SIGTERM.
+            stop_signal: 15,
+            created_at,
+        }
+    }
+}

@@ -19,6 +19,12 @@ use crate::{
     tasks::{Pool, blocking},
 };
 
+/// Why a container is lost: in the words of the record, by which the CRI's reason is chosen.
+pub const RESTARTED: &str = "the host was restarted";
+
+/// As [`RESTARTED`]: what does not survive a restart is gone, though there was none.
+pub const STATE_LOST: &str = "its state folder was lost";
+
 /// Kills what remains in the container's cgroup and writes the record, holding the run directory's lock. An
 /// exit record that is there after all wins.
 pub async fn record_lost(

@@ -44,7 +44,7 @@ pub use facts::{
 };
 pub use features::Features;
 pub use handle::Container;
-pub use lost::record_lost;
+pub use lost::{RESTARTED, STATE_LOST, record_lost};
 pub use registry::Containers;
 pub use signals::signal_number;
 pub use target::Target;

@@ -70,14 +70,25 @@ async fn dismiss(facts: &Arc<ContainerFacts>, parts: &Arc<Parts>, id: &Container
 }
 
 /// The runtime's delete, where the runtime knows the container.
-async fn delete(facts: &ContainerFacts, parts: &Parts, id: &ContainerId) -> Result<(), String> {
+async fn delete(facts: &Arc<ContainerFacts>, parts: &Arc<Parts>, id: &ContainerId) -> Result<(), String> {
     let runtime = parts.handlers.get(&facts.runtime).map_err(|e| e.to_string())?;
     if !runtime.root().join(id.as_str()).exists() {
         return Ok(());
     }
     let run_dir = parts.layout.run_dir(id);
     store::make_dir(run_dir.path()).map_err(|e| format!("run directory: {e}"))?;
-    limited(Pool::Runtime, run(runtime.delete(&run_dir, id), "delete")).await
+    let deleted = limited(Pool::Runtime, run(runtime.delete(&run_dir, id), "delete")).await;
+    let Err(error) = deleted else { return Ok(()) };
+    // Its own record of the container may be damaged. All that it would do is done by the next step too; what it knows
+    // of one whose processes are gone is not needed any more.
+    let (place, facts, parts, id) =
+        (runtime.root().join(id.as_str()), facts.clone(), parts.clone(), id.clone());
+    blocking(Pool::Disk, move || {
+        parts.cgroups.end(&facts.cgroup_parent, &id, limits::KILL_WAIT).map_err(|e| format!("{error}; {e}"))?;
+        tracing::warn!(id = %facts.id, %error, "a runtime cannot delete a container that has ended; its folder is removed");
+        store::remove_dir(&place).map_err(|e| format!("{error}; {}: {e}", place.display()))
+    })
+    .await
 }
 
 /// What needs no process: cgroups, root file system, folders. With errors before it, the facts stay.

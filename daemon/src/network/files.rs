@@ -6,7 +6,7 @@ use std::{fs, io, net::IpAddr};
 
 use crate::{
     sandbox::{SandboxConfig, Sharing},
-    store::read,
+    store::read_host as read,
 };
 
 /// Content of the pod's /etc/hosts; without an address of its own its name is loopback's.

@@ -143,16 +143,26 @@ impl Networks {
     /// Detaches a pod. Finds nothing: fine. An error leaves the record, and the next call tries again.
     pub async fn detach(&self, id: &SandboxId) -> Result<(), NetworkError> {
         let path = self.layout.attachment(id);
-        if let Some(record) = read(&path)? {
-            let driver = self.named(&record.driver);
-            let driver = driver.ok_or_else(|| NetworkError::Unknown(record.driver.clone()))?;
-            attempt("network.detach", driver.detach(id.as_str(), self.layout.net_pin(id), &record)).await?;
+        if let Some(record) = read_any(&path)? {
+            match attempt("network.detach", self.detach_by(id, &record)).await {
+                // What it says may mean something else by now. A pod must be removable all the same.
+                Err(error) if record.version > RECORD_VERSION => {
+                    tracing::error!(%id, %error, "a newer version attached the pod; what it made may be left");
+                }
+                detached => detached?,
+            }
             let gone = steps::check("network.detached").and_then(|()| store::remove_file(&path));
             gone.map_err(|e| bad_record(&path, &e))?;
         }
         self.drivers.iter().for_each(|driver| driver.forget(id.as_str()));
         self.addresses().remove(id.as_str());
         Ok(())
+    }
+
+    async fn detach_by(&self, id: &SandboxId, record: &Record) -> Result<(), NetworkError> {
+        let driver = self.named(&record.driver);
+        let driver = driver.ok_or_else(|| NetworkError::Unknown(record.driver.clone()))?;
+        driver.detach(id.as_str(), self.layout.net_pin(id), record).await
     }
 
     /// Takes note of what a sandbox found on disk holds.
@@ -237,17 +247,21 @@ fn parse_ranges(text: &str) -> Result<Vec<Subnet>, String> {
     }
 }
 
-fn read(path: &Path) -> Result<Option<Record>, NetworkError> {
-    let record: Option<Record> = match store::read_json(path) {
+/// Of any version.
+fn read_any(path: &Path) -> Result<Option<Record>, NetworkError> {
+    match store::read_json(path) {
         // Written without a sync in a boot that ended by a power cut: what it told of is gone with that boot.
         Err(e) if e.kind() == io::ErrorKind::InvalidData => {
             tracing::warn!(path = %path.display(), error = %e, "a torn record is forgotten");
             store::remove_file(path).map_err(|e| bad_record(path, &e))?;
-            None
+            Ok(None)
         }
-        record => record.map_err(|e| bad_record(path, &e))?,
-    };
-    match record {
+        record => record.map_err(|e| bad_record(path, &e)),
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Record>, NetworkError> {
+    match read_any(path)? {
         Some(record) if record.version > RECORD_VERSION => {
             Err(NetworkError::Unknown(format!("a newer version ({})", record.version)))
         }

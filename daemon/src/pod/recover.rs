@@ -10,9 +10,11 @@ use protocol::{
     ids::{ContainerId, SandboxId},
     shim::Phase,
 };
-use serde::de::DeserializeOwned;
 
-use super::follow;
+use super::{
+    follow,
+    records::{self, Facts, made_at},
+};
 use crate::{
     cgroups::Cgroups,
     container::{self, Adopted, ContainerFacts, Containers, Resources, User, record_lost},
@@ -43,13 +45,7 @@ pub async fn recover(
     let mut found = Found::default();
     let mut adopted = Vec::new();
     for name in store::names(&layout.sandboxes())? {
-        let Some((id, facts)) =
-            entry(&name, SandboxId::parse, |id| layout.sandbox_facts(id), |id| layout.sandbox(id))
-        else {
-            SandboxId::parse(&name).iter().for_each(|id| sandboxes.networks().adopt_unread(id));
-            continue;
-        };
-        let facts: SandboxFacts = facts;
+        let Some((id, facts)) = sandbox_entry(layout, sandboxes, &name) else { continue };
         let state = sandbox_state(layout, &containers.parts().cgroups, &id, &facts, boot_id);
         tracing::debug!(%id, ?state, "sandbox found");
         adopted.push(sandboxes.adopt(facts, state));
@@ -58,12 +54,8 @@ pub async fn recover(
     sandboxes.networks().recovered();
     let mut looks = Vec::new();
     for name in store::names(&layout.containers())? {
-        let Some((id, facts)) =
-            entry(&name, ContainerId::parse, |id| layout.container_facts(id), |id| layout.container(id))
-        else {
-            continue;
-        };
-        let facts: Arc<ContainerFacts> = Arc::new(facts);
+        let Some((id, facts)) = container_entry(layout, containers, &name) else { continue };
+        let facts = Arc::new(facts);
         let (layout, containers, boot_id) = (layout.clone(), containers.clone(), boot_id.to_owned());
         let rebooted = sandbox_boot(sandboxes, &facts.sandbox_id).is_some_and(|boot| boot != boot_id);
         looks.push(tasks::spawn("recovery of a container", async move {
@@ -102,29 +94,61 @@ fn resources(layout: &Layout, id: &ContainerId, facts: &ContainerFacts) -> Resou
     }
 }
 
-/// Reads one folder's facts. A folder without facts was made a moment before a crash and holds nothing.
-fn entry<I, F: DeserializeOwned>(
+/// A sandbox by the name of its folder.
+fn sandbox_entry(layout: &Layout, sandboxes: &Sandboxes, name: &str) -> Option<(SandboxId, SandboxFacts)> {
+    let id = known(name, SandboxId::parse(name))?;
+    let (folder, record, copy) =
+        (layout.sandbox(&id), layout.sandbox_facts(&id), layout.sandbox_facts_copy(&id));
+    match records::read(&folder, &record, &copy, |facts: &SandboxFacts| facts.id == name) {
+        Facts::Known(facts) => Some((id, facts)),
+        Facts::Nothing => {
+            forget(&folder);
+            None
+        }
+        Facts::Unreadable => {
+            // It may well run: nothing that all pods share is given back.
+            sandboxes.networks().adopt_unread(&id);
+            let facts = SandboxFacts::unreadable(name, made_at(&folder));
+            Some((id, facts))
+        }
+    }
+}
+
+/// A container by the name of its folder.
+fn container_entry(
+    layout: &Layout,
+    containers: &Containers,
     name: &str,
-    parse: impl Fn(&str) -> Result<I, protocol::ids::BadId>,
-    facts: impl Fn(&I) -> std::path::PathBuf,
-    folder: impl Fn(&I) -> std::path::PathBuf,
-) -> Option<(I, F)> {
-    let Ok(id) = parse(name) else {
+) -> Option<(ContainerId, ContainerFacts)> {
+    let id = known(name, ContainerId::parse(name))?;
+    let (folder, record, copy) =
+        (layout.container(&id), layout.container_facts(&id), layout.container_facts_copy(&id));
+    match records::read(&folder, &record, &copy, |facts: &ContainerFacts| facts.id == name) {
+        Facts::Known(facts) => Some((id, facts)),
+        Facts::Nothing => {
+            forget(&folder);
+            None
+        }
+        Facts::Unreadable => {
+            let parts = containers.parts();
+            let runtime = parts.handlers.resolve("").unwrap_or_default();
+            let place = (runtime, parts.cgroups.default_parent());
+            let facts = ContainerFacts::unreadable(name, place, made_at(&folder));
+            Some((id, facts))
+        }
+    }
+}
+
+fn known<I>(name: &str, id: Result<I, protocol::ids::BadId>) -> Option<I> {
+    if id.is_err() {
         tracing::warn!(name, "a strange name in the store is left alone");
-        return None;
-    };
-    match store::read_json(&facts(&id)) {
-        Ok(Some(facts)) => Some((id, facts)),
-        Ok(None) => {
-            if let Err(error) = store::remove_dir(&folder(&id)) {
-                tracing::warn!(name, %error, "an empty folder cannot be removed");
-            }
-            None
-        }
-        Err(error) => {
-            tracing::error!(name, %error, "facts cannot be read and are left alone");
-            None
-        }
+    }
+    id.ok()
+}
+
+fn forget(folder: &Path) {
+    if let Err(error) = store::remove_dir(folder) {
+        tracing::warn!(folder = %folder.display(), %error, "an empty folder cannot be removed");
     }
 }
 
@@ -153,8 +177,9 @@ fn sandbox_state(
     State::Ready
 }
 
+/// The boot of a container's sandbox, where it is known.
 fn sandbox_boot(sandboxes: &Sandboxes, id: &str) -> Option<String> {
-    sandboxes.find(id).ok().flatten().map(|sandbox| sandbox.facts.boot_id.clone())
+    sandboxes.by_id(id).map(|sandbox| sandbox.facts.boot_id.clone()).filter(|boot| !boot.is_empty())
 }
 
 async fn condition(
@@ -173,10 +198,15 @@ async fn condition(
         return Ok(Adopted::Exited(record));
     }
     if rebooted {
-        return lost(facts, containers.parts(), "the host was restarted").await;
+        return lost(facts, containers.parts(), container::RESTARTED).await;
     }
     let run_dir = layout.run_dir(id);
+    // Made before anything is launched: without them the state folder was lost, though the host was not restarted.
     let launched = layout.container_launched(id).exists();
+    let state = if launched { run_dir.path().to_owned() } else { layout.bundle(id) };
+    if !exists(&state) {
+        return lost(facts, containers.parts(), container::STATE_LOST).await;
+    }
     if !launched {
         return Ok(Adopted::Created);
     }

@@ -146,6 +146,30 @@ pub struct SandboxFacts {
     pub config: SandboxConfig,
     /// Nanoseconds since the epoch.
     pub created_at: i64,
-    /// The boot in which it was made: in another one its namespaces are gone.
+    /// The boot in which it was made: in another one its namespaces are gone. Empty: not known.
     pub boot_id: String,
+}
+
+impl SandboxFacts {
+    /// Of a sandbox whose record cannot be read: it shows, is not ready, and can be removed.
+    pub fn unreadable(id: &str, created_at: i64) -> Self {
+        let name = format!("unreadable-{}", id.get(..12).unwrap_or(id));
+        let config = SandboxConfig {
+            name: SandboxName { name, namespace: String::new(), uid: String::new(), attempt: 0 },
+            hostname: String::new(),
+            log_directory: String::new(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            handler: String::new(),
+            dns: None,
+            network: Sharing::Pod,
+            pid: Sharing::Container,
+            ipc: Sharing::Pod,
+            cgroup_parent: String::new(),
+            privileged: false,
+            ports: Vec::new(),
+            sysctls: BTreeMap::new(),
+        };
+        Self { version: FACTS_VERSION, id: id.to_owned(), config, created_at, boot_id: String::new() }
+    }
 }

@@ -74,6 +74,7 @@ fn remember(facts: &SandboxFacts, parts: &Parts, id: &SandboxId) -> io::Result<(
 fn write_files(facts: &SandboxFacts, parts: &Parts, id: &SandboxId) -> io::Result<()> {
     let layout = &parts.layout;
     store::make_dir(&layout.sandbox_state(id))?;
+    store::put_json(&layout.sandbox_facts_copy(id), facts)?;
     let config = &facts.config;
     file(&layout.hosts(id), &network::hosts(config, &[])?)?;
     file(&layout.hostname(id), &network::hostname(config)?)?;

@@ -56,7 +56,15 @@ async fn reach(run_dir: &RunDir) -> Result<(ShimLink, shim::State), LinkError> {
 
 /// Reads an exit record; `None`: there is none, or one that is damaged and therefore says nothing.
 pub fn read_exit_record(path: &Path) -> io::Result<Option<ExitRecord>> {
-    let Some(bytes) = store::read(path)? else { return Ok(None) };
+    let bytes = match store::read(path) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            tracing::warn!(path = %path.display(), %error, "what is no exit record is ignored");
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
     match ExitRecord::decode(bytes.get(..RECORD_MAX + 1).unwrap_or(&bytes)) {
         Ok(record) => Ok(Some(record)),
         Err(error) => {

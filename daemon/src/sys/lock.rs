@@ -25,7 +25,10 @@ pub enum TryLock {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    // Not through a link: what is written into it is ours alone.
+    let flags = nix::fcntl::OFlag::O_NOFOLLOW.bits();
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(path)
 }
 
 /// Tries to take the lock on this file and to write `owner` into it.

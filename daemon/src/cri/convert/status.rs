@@ -8,7 +8,10 @@ use cri_api::v1;
 use protocol::exit_record::{ExitRecord, ExitStatus};
 
 use crate::{
-    container::{Container, ContainerFacts, Propagation, Resources, User, View, lifecycle::State},
+    container::{
+        Container, ContainerFacts, Propagation, RESTARTED, Resources, STATE_LOST, User, View,
+        lifecycle::State,
+    },
     image::Image,
     oci::exit_code_of,
     sandbox::{Sandbox, SandboxFacts, SandboxName, Sharing, lifecycle::State as SandboxState},
@@ -138,6 +141,8 @@ fn ending(record: &ExitRecord) -> (i32, &'static str, String) {
         ExitStatus::Signaled(signal) => (128 + i32::from(*signal), "Error"),
         ExitStatus::StartFailed => (exit_code_of(&record.message), "StartError"),
         ExitStatus::NeverStarted => (137, "Error"),
+        ExitStatus::Lost if record.message == RESTARTED => (255, "NodeReboot"),
+        ExitStatus::Lost if record.message == STATE_LOST => (255, "StateLost"),
         ExitStatus::Lost => (255, "Unknown"),
     };
     let killed = matches!(record.status, ExitStatus::Exited(_) | ExitStatus::Signaled(_));
