@@ -81,6 +81,11 @@ fn remove_any(path: &Path) -> io::Result<()> {
 /// Reads a file of at most [`STATE_FILE_MAX`] bytes; `None`: not there. What is no file of ours (a link, a folder, a pipe
 /// that would be waited for) is as bad as damaged content: `InvalidData`.
 pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    read_up_to(path, STATE_FILE_MAX)
+}
+
+/// As [`read`], of at most so many bytes.
+pub fn read_up_to(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
     let damaged = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
     let flags = nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK;
     let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
@@ -95,12 +100,9 @@ pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
         return Err(damaged("it is no regular file"));
     }
     let mut bytes = Vec::new();
-    file.take(STATE_FILE_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > STATE_FILE_MAX {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("longer than {STATE_FILE_MAX} bytes"),
-        ));
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(damaged(&format!("longer than {most} bytes")));
     }
     Ok(Some(bytes))
 }

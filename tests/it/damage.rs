@@ -248,3 +248,59 @@ fn an_object_without_any_record_shows_and_can_be_removed() {
     let again = daemon.run_pod("victim");
     daemon.create(&again, &ask::container("running", DEMO, &["true"]));
 }
+
+/// Files that belong to no one object, and whether the image has to come again when they are hurt.
+fn shared(daemon: &Daemon) -> Vec<(&'static str, PathBuf)> {
+    let only = |folder: &str| {
+        let entry = fs::read_dir(daemon.path(folder)).unwrap().next().expect("there is an image");
+        entry.unwrap().path()
+    };
+    vec![
+        ("pod ranges", daemon.path("root/pod_ranges")),
+        ("image record", only("root/images")),
+        ("layer record", only("root/snapshots/chains")),
+        ("image and layer record", only("root/images")),
+    ]
+}
+
+#[test]
+fn files_that_all_share_may_be_damaged_too() {
+    let Some(mut daemon) = Daemon::start() else { return };
+    let calm = daemon.run_pod("calm");
+    let untouched = daemon.run(&calm, "c", &["sleep", "600"]);
+    let canary = daemon.path("canary");
+    put(&canary, CANARY);
+    let ranges = v1::NetworkConfig { pod_cidr: "10.99.0.0/16".into() };
+    let told = v1::UpdateRuntimeConfigRequest {
+        runtime_config: Some(v1::RuntimeConfig { network_config: Some(ranges) }),
+    };
+    let mut count = 0;
+    for mutation in MUTATIONS {
+        for nr in 0..4 {
+            daemon.client().update_runtime_config(told.clone()).unwrap();
+            let (chain, (name, path)) = (shared(&daemon)[2].1.clone(), shared(&daemon).swap_remove(nr));
+            let case = format!("{mutation:?} of {name}");
+            daemon.kill9();
+            mutation.apply(&path, &canary);
+            if name == "image and layer record" {
+                mutation.apply(&chain, &canary);
+            }
+            count += 1;
+            daemon.launch();
+            assert_eq!(daemon.status(&untouched).state(), ContainerState::ContainerRunning, "{case}");
+            // Its program comes from the layer, which is the first one.
+            assert!(daemon.path("root/snapshots/layers/0/demo").exists(), "{case}");
+            let answer = daemon.client().exec_sync(ask::exec(&untouched, &["/demo", "true"], 10));
+            assert_eq!(answer.unwrap_or_else(|e| panic!("{case}: {e}")).exit_code, 0, "{case}");
+            daemon.import(&daemon.path("demo.tar"));
+            let pod = daemon.run_pod("new");
+            let id = daemon.run(&pod, "new", &["exit", "4"]);
+            assert_eq!(daemon.exited(&id).exit_code, 4, "{case}");
+            daemon.client().remove_pod_sandbox(ask::remove_pod(&pod.id)).unwrap();
+            assert_eq!(fs::read_to_string(&canary).unwrap(), CANARY, "{case}");
+        }
+    }
+    host::figure(&format!("{count} damages of files that all objects share: nothing that ran was touched"));
+    // Layers that were read again have other numbers.
+    daemon.settle();
+}

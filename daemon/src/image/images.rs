@@ -217,7 +217,7 @@ impl Shared {
             let Some(id) = id else {
                 if name.ends_with(store::TEMPORARY) {
                     let path = self.folder.join(&name);
-                    std::fs::remove_file(&path).map_err(failed("remove", &path))?;
+                    store::remove_file(&path).map_err(failed("remove", &path))?;
                 }
                 continue;
             };
@@ -249,7 +249,7 @@ impl Shared {
         let taken = self.catalogue().take(&image.id);
         taken.map_err(|pins| ImageError::InUse { image: image.id.clone(), pins })?;
         let path = self.folder.join(format!("{}.json", image.id.trim_start_matches("sha256:")));
-        match steps::check("image.remove").and_then(|()| std::fs::remove_file(&path)) {
+        match steps::check("image.remove").and_then(|()| store::remove_file(&path)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 self.catalogue().put(image.clone());
                 return Err(failed("remove", &path)(error));

@@ -4,8 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -62,11 +61,7 @@ impl Record {
     /// Reads one and checks it against its own name.
     pub(super) fn read(folder: &Path, id: &Digest) -> io::Result<Self> {
         let damaged = |why: &'static str| io::Error::new(io::ErrorKind::InvalidData, why);
-        let mut bytes = Vec::new();
-        File::open(Self::path(folder, id))?.take(RECORD_MAX + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > RECORD_MAX {
-            return Err(damaged("it is longer than any record"));
-        }
+        let bytes = store::read_up_to(&Self::path(folder, id), RECORD_MAX)?.ok_or(io::ErrorKind::NotFound)?;
         let record: Self = serde_json::from_slice(&bytes)?;
         if record.version > VERSION {
             return Err(damaged("a newer version of this program wrote it"));

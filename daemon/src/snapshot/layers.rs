@@ -6,7 +6,6 @@ use std::{
     cell::Cell,
     collections::BTreeMap,
     fs,
-    io::Read,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{
@@ -44,6 +43,8 @@ struct Layer {
 pub(super) struct Layers {
     layers: PathBuf,
     chains: PathBuf,
+    /// A copy of each record: without one, a layer that containers stand on would be swept away.
+    copies: PathBuf,
     /// Mirrors `chains/`. Nothing that waits for the disk happens under this lock.
     known: Mutex<BTreeMap<ChainId, Layer>>,
     next: AtomicU64,
@@ -52,26 +53,35 @@ pub(super) struct Layers {
 impl Layers {
     /// Reads every record; removes folders without one (a commit or a removal that was cut short).
     pub(super) fn open(root: &Path) -> Result<Self, SnapshotError> {
-        let (layers, chains) = (root.join("layers"), root.join("chains"));
-        for folder in [&layers, &chains] {
+        let (layers, chains, copies) = (root.join("layers"), root.join("chains"), root.join("copies"));
+        for folder in [&layers, &chains, &copies] {
             store::make_dir(folder).map_err(SnapshotError::disk("make the folder", folder))?;
         }
         let mut known = BTreeMap::new();
-        for name in store::names(&chains).map_err(SnapshotError::disk("list", &chains))? {
+        let mut names = store::names(&chains).map_err(SnapshotError::disk("list", &chains))?;
+        names.extend(store::names(&copies).map_err(SnapshotError::disk("list", &copies))?);
+        names.sort();
+        names.dedup();
+        for name in names {
             let path = chains.join(&name);
             let Some(chain) = name.strip_suffix(".json").and_then(ChainId::parse) else {
                 remove_file(&path)?;
                 continue;
             };
-            match read_record::<Layer>(&path) {
+            match read_or_heal(&path, &copies.join(&name)) {
                 Ok(Some(layer)) if layers.join(layer.folder.to_string()).is_dir() => {
                     known.insert(chain, layer);
                 }
-                Ok(_) => tracing::warn!(%chain, "a layer has no folder or no record; it is forgotten"),
+                Ok(_) => {
+                    tracing::warn!(%chain, "a layer has no folder or no record; it is forgotten");
+                    // Its number will be another layer's.
+                    remove_file(&copies.join(&name))?;
+                    remove_file(&path)?;
+                }
                 Err(error) => tracing::warn!(%chain, %error, "a layer's record is damaged; it is forgotten"),
             }
         }
-        let this = Self { next: AtomicU64::new(0), layers, chains, known: Mutex::new(known) };
+        let this = Self { next: AtomicU64::new(0), layers, chains, copies, known: Mutex::new(known) };
         this.sweep()?;
         Ok(this)
     }
@@ -123,8 +133,13 @@ impl Layers {
         let recorded = made.and_then(|size| {
             let layer = Layer { version: VERSION, folder: number, size };
             let path = self.record(chain);
+            let copy = self.copies.join(format!("{}.json", chain.hex()));
             let written = steps::check("layer.record").and_then(|()| store::replace_json(&path, &layer));
             written.map_err(SnapshotError::disk("write", &path))?;
+            // Last: the copy of a layer that is not there would one day name another one's folder.
+            if let Err(error) = store::put_json(&copy, &layer) {
+                tracing::warn!(%chain, %error, "a layer's record has no copy");
+            }
             self.known().insert(chain.clone(), layer);
             Ok(())
         });
@@ -139,6 +154,8 @@ impl Layers {
     /// Removes a layer: its record first, so it is never half there.
     pub(super) fn remove(&self, chain: &ChainId) -> Result<(), SnapshotError> {
         let Some(folder) = self.folder(chain) else { return Ok(()) };
+        // The copy first: it would bring the record back.
+        remove_file(&self.copies.join(format!("{}.json", chain.hex())))?;
         remove_file(&self.record(chain))?;
         self.known().remove(chain);
         steps::check("layer.remove").map_err(SnapshotError::disk("remove", &folder))?;
@@ -223,15 +240,21 @@ pub(super) fn copy_root(from: &Path, to: &fs::File) -> std::io::Result<()> {
     Beneath::dress_file(to, &attributes)
 }
 
+/// Reads a layer's record, or its copy, which then is put in the record's place.
+fn read_or_heal(record: &Path, copy: &Path) -> std::io::Result<Option<Layer>> {
+    let read = match read_record::<Layer>(record) {
+        Ok(Some(layer)) => return Ok(Some(layer)),
+        read => read,
+    };
+    let Ok(Some(layer)) = read_record::<Layer>(copy) else { return read };
+    tracing::error!(record = %record.display(), "a layer's record is damaged or gone; its copy is put in its place");
+    store::replace_json(record, &layer)?;
+    Ok(Some(layer))
+}
+
 /// Reads a bounded JSON record; `None`: not there.
 pub(super) fn read_record<T: DeserializeOwned>(path: &Path) -> std::io::Result<Option<T>> {
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut bytes = Vec::new();
-    file.take(RECORD_MAX).read_to_end(&mut bytes)?;
+    let Some(bytes) = store::read_up_to(path, RECORD_MAX)? else { return Ok(None) };
     serde_json::from_slice(&bytes).map(Some).map_err(std::io::Error::from)
 }
 
@@ -247,16 +270,7 @@ pub(super) fn remove_folder(folder: &Path) -> Result<(), SnapshotError> {
     remove_tree(dir.as_fd(), name.as_bytes()).map_err(SnapshotError::disk("remove", folder))
 }
 
-/// Removes a file durably. Finds it gone: fine.
+/// Removes a file durably, or what has taken its name. Finds it gone: fine.
 fn remove_file(path: &Path) -> Result<(), SnapshotError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(SnapshotError::disk("remove", path)(error));
-        }
-        _ => {}
-    }
-    match path.parent() {
-        Some(parent) => store::sync_dir(parent).map_err(SnapshotError::disk("sync", parent)),
-        None => Ok(()),
-    }
+    store::remove_file(path).map_err(SnapshotError::disk("remove", path))
 }
