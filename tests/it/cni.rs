@@ -423,6 +423,7 @@ fn the_newest_version_is_asked_for_its_status_and_told_who_is_there() {
     let good = fs::read_to_string(&facts).unwrap();
     fs::remove_file(&told).unwrap();
     put(&facts, "{");
+    put(&daemon.path("state/sandboxes").join(&pod.id).join("facts.json"), "{");
     daemon.restart();
     eventually(SOON, "a check, which comes after it", || {
         (folder.asked("scripted", "CHECK", &pod.id) == 2).then_some(())

@@ -59,6 +59,8 @@ mod pids;
 #[cfg(test)]
 mod pull;
 #[cfg(test)]
+mod reboot;
+#[cfg(test)]
 mod registry_credentials;
 #[cfg(test)]
 mod security;

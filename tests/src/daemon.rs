@@ -40,6 +40,9 @@ pub struct Options {
     pub below: Option<PathBuf>,
     /// The program, where it is not the one that was built for use.
     pub program: Option<PathBuf>,
+    /// What the daemon is to find in /proc/sys/kernel/random/boot_id: it lives in a mount namespace of its own then,
+    /// which ends with it, as all mounts of a host do.
+    pub boot_id: Option<String>,
 }
 
 /// A running daemon and all that is its own.
@@ -169,7 +172,8 @@ impl Daemon {
     pub fn command(&self) -> Vec<String> {
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let program = self.options.program.clone().unwrap_or_else(host::taffrail);
-        let mut words = vec![text(program), "serve".to_owned()];
+        let mut words = self.in_boot();
+        words.extend([text(program), "serve".to_owned()]);
         words.extend([
             "--root".to_owned(),
             text(self.path("root")),
@@ -191,6 +195,52 @@ impl Daemon {
             words.extend(["--set".to_owned(), setting.clone()]);
         }
         words
+    }
+
+    /// The beginning of a command line that lets a program see another boot's id.
+    fn in_boot(&self) -> Vec<String> {
+        let Some(id) = &self.options.boot_id else { return Vec::new() };
+        let file = self.path("boot_id");
+        fs::File::create(&file).and_then(|mut file| writeln!(file, "{id}")).expect("/tmp can be written");
+        let script =
+            "mount --make-rprivate / && mount --bind \"$0\" /proc/sys/kernel/random/boot_id && exec \"$@\"";
+        let words = ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", script];
+        words.map(str::to_owned).into_iter().chain([file.to_string_lossy().into_owned()]).collect()
+    }
+
+    /// The host ends as by its power switch: every process of the daemon's, all mounts, the state folder. The next start
+    /// finds this boot id; `None`: the true one.
+    pub fn reboot(&mut self, boot_id: Option<&str>) {
+        self.kill9();
+        // Supervisors first, or they would tell of their containers' ends.
+        for name in ["taffrail-shim", ""] {
+            eventually(SOON, "the end of all processes", || {
+                let below = self.nursery.descendants();
+                let left: Vec<_> = below.iter().filter(|process| process.name.starts_with(name)).collect();
+                for process in &left {
+                    kill(Pid::from_raw(process.pid.cast_signed()), Signal::SIGKILL).ok();
+                }
+                left.is_empty().then_some(())
+            });
+        }
+        self.unmount();
+        for folder in ["state", "netns"] {
+            fs::remove_dir_all(self.path(folder)).expect("nothing is mounted there any more");
+        }
+        for cgroup in Snapshot::cgroups(&self.places).iter().rev() {
+            // Those of v1's named hierarchies may be shared.
+            fs::remove_dir(cgroup).ok();
+        }
+        self.options.boot_id = boot_id.map(str::to_owned);
+    }
+
+    /// The daemon is killed and its state folder wiped, while all that it had started goes on.
+    pub fn lose_state(&mut self) {
+        self.kill9();
+        self.unmount();
+        for folder in ["state", "netns"] {
+            fs::remove_dir_all(self.path(folder)).expect("nothing is mounted there any more");
+        }
     }
 
     /// The environment of the next start.
@@ -401,6 +451,17 @@ impl Daemon {
     /// Takes away by force what a failed test left, so that the next one and the host are not hurt.
     fn sweep(&mut self) {
         self.nursery.close();
+        self.unmount();
+        // What was killed a moment ago may still be in them.
+        within(SOON, || {
+            let left = Snapshot::cgroups(&self.places);
+            left.iter().rev().for_each(|cgroup| drop(fs::remove_dir(cgroup)));
+            left.is_empty().then_some(())
+        });
+    }
+
+    /// Takes away every mount below the test's folder.
+    fn unmount(&self) {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
         let mut points: Vec<&Path> =
@@ -410,12 +471,6 @@ impl Daemon {
             // Best effort: the test has failed already.
             nix::mount::umount2(point, nix::mount::MntFlags::MNT_DETACH).ok();
         }
-        // What was killed a moment ago may still be in them.
-        within(SOON, || {
-            let left = Snapshot::cgroups(&self.places);
-            left.iter().rev().for_each(|cgroup| drop(fs::remove_dir(cgroup)));
-            left.is_empty().then_some(())
-        });
     }
 }
 
