@@ -57,6 +57,8 @@ mod parenthood;
 #[cfg(test)]
 mod pids;
 #[cfg(test)]
+mod power_cut;
+#[cfg(test)]
 mod pull;
 #[cfg(test)]
 mod reboot;

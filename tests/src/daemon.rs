@@ -300,6 +300,19 @@ impl Daemon {
         self.launch();
     }
 
+    /// The host has gone down, whatever ran: every process is gone at once, and with it what only memory held, the
+    /// network too. The next start finds this boot id.
+    pub fn power_off(&mut self, boot_id: &str) {
+        self.sweep();
+        self.nursery = Nursery::new();
+        self.pid = None;
+        self.options.boot_id = Some(boot_id.to_owned());
+        for folder in ["state", "netns"] {
+            // Not there: fine.
+            fs::remove_dir_all(self.path(folder)).ok();
+        }
+    }
+
     /// Sends a signal to the daemon's process.
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid().cast_signed()), signal).expect("the daemon can be signalled");
@@ -320,6 +333,11 @@ impl Daemon {
     /// All that it has written to stderr.
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("daemon.log")).unwrap_or_default()
+    }
+
+    /// What it has written since its last start.
+    pub fn log_of_this_start(&self) -> String {
+        self.log().get(self.log_seen..).unwrap_or_default().to_owned()
     }
 
     /// The last lines of it.

@@ -27,6 +27,12 @@ pub(crate) struct Oom {
     watch: Option<Watch>,
     /// Highest count seen: a group that is gone has no file any more.
     kills: u32,
+    /// The group above, on version 2: what happens below counts there too, and it outlives this one.
+    above: Option<PathBuf>,
+    /// Kills in the group above when this one was last looked at.
+    kills_above: u32,
+    /// The group was seen at its limit.
+    is_pressed: bool,
     look_again: Option<Instant>,
 }
 
@@ -46,6 +52,8 @@ impl Oom {
             let counter = unified.join("memory.events");
             oom.watch = File::open(&counter).ok().map(Watch::File);
             oom.counter = Some(counter);
+            oom.above = unified.parent().map(|above| above.join("memory.events"));
+            oom.look();
         } else if let Some(memory) = &groups.memory {
             oom.watch = event_of(memory).map(Watch::Event);
             oom.counter = Some(memory.join("memory.oom_control"));
@@ -92,10 +100,14 @@ impl Oom {
     /// Reads the counter. `true`: it has grown.
     pub(crate) fn look(&mut self) -> bool {
         let Some(counter) = &self.counter else { return false };
+        // Before its own: a kill between the two must be found below, or be news above.
+        let above = self.above.as_ref().and_then(|above| number(&kill::read(above), "oom_kill "));
         let text = kill::read(counter);
-        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok());
-        let grown = count.is_some_and(|count| count > self.kills);
-        self.kills = self.kills.max(count.unwrap_or(0));
+        let Some(count) = number(&text, "oom_kill ") else { return self.gone(above) };
+        self.is_pressed |= number(&text, "max ").is_some_and(|times| times > 0);
+        self.kills_above = above.unwrap_or(self.kills_above);
+        let grown = count > self.kills;
+        self.kills = self.kills.max(count);
         grown
     }
 
@@ -104,10 +116,23 @@ impl Oom {
         self.kills = self.kills.max(kills);
     }
 
+    /// systemd removes a group that is empty at once, and may be faster than we are. A group that was seen at its
+    /// limit, and is gone while the one above counts a kill that is new since: that was here.
+    fn gone(&mut self, above: Option<u32>) -> bool {
+        let was_here = self.kills == 0 && self.is_pressed && above.is_some_and(|now| now > self.kills_above);
+        self.kills += u32::from(was_here);
+        was_here
+    }
+
     /// Processes killed so far.
     pub(crate) fn kills(&self) -> u32 {
         self.kills
     }
+}
+
+/// The number behind a word at the beginning of a line.
+fn number(text: &str, word: &str) -> Option<u32> {
+    text.lines().find_map(|line| line.strip_prefix(word)?.trim().parse().ok())
 }
 
 /// An eventfd that the kernel adds to at each event in a group of version 1.
@@ -117,4 +142,40 @@ fn event_of(memory: &Path) -> Option<EventFd> {
     let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).ok()?;
     let order = format!("{} {}", event.as_fd().as_raw_fd(), control.as_raw_fd());
     kill::write(&memory.join("cgroup.event_control"), &order).then_some(event)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::Oom;
+    use crate::supervise::{launch::Groups, poll::Poll};
+
+    /// Kills that are told of a group which is gone by the next look, while the one above counts one more.
+    fn kills_of_a_group_that_goes(own: &str) -> u32 {
+        let folder = tempfile::tempdir().unwrap();
+        let group = folder.path().join("scope");
+        let put = |path: &std::path::Path, text: &str| {
+            let file = path.join("memory.events");
+            fs::File::create(file).and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+        };
+        fs::create_dir(&group).unwrap();
+        put(&group, own).unwrap();
+        put(folder.path(), "max 9\noom_kill 2\n").unwrap();
+        let groups = Groups { unified: Some(group.clone()), memory: None, freezer: None };
+        let mut oom = Oom::watch(&groups, &Poll::new().unwrap());
+        put(folder.path(), "max 9\noom_kill 3\n").unwrap();
+        fs::remove_dir_all(group).unwrap();
+        assert!(!oom.look() || oom.kills() > 0);
+        // Once and for all.
+        assert!(!oom.look());
+        oom.kills()
+    }
+
+    #[test]
+    fn a_group_that_is_gone_was_killed_if_it_was_at_its_limit() {
+        assert_eq!(kills_of_a_group_that_goes("low 0\nmax 4\noom_kill 0\n"), 1);
+        assert_eq!(kills_of_a_group_that_goes("low 0\nmax 4\noom_kill 2\n"), 2, "known already");
+        assert_eq!(kills_of_a_group_that_goes("low 0\nmax 0\noom_kill 0\n"), 0, "it was a neighbour's");
+    }
 }
