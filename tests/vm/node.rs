@@ -127,6 +127,14 @@ impl Node {
         (shim.shim_pid, shim.init_pid)
     }
 
+    /// The keeper's process.
+    pub fn keeper(&self) -> u32 {
+        eventually(SOON, "the keeper", || {
+            let pid = self.client.shims().expect("the daemon answers").keeper_pid;
+            (pid != 0).then_some(pid)
+        })
+    }
+
     fn remove_pods(&self) -> Result<(), tonic::Status> {
         for pod in self.client.list_pod_sandbox(v1::ListPodSandboxRequest::default())?.items {
             self.client.stop_pod_sandbox(ask::stop_pod(&pod.id))?;

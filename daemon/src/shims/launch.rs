@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     process::Stdio,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use protocol::{ids::ContainerId, keeper::report::What, rundir::RunDir};
@@ -42,6 +45,8 @@ pub struct Shims {
     run_dirs: PathBuf,
     /// Filled by [`Shims::refill`], emptied by [`Shims::newborn`]; never more than `STANDBY_SHIMS`.
     standby: Mutex<VecDeque<Newborn>>,
+    /// None is made ahead any more.
+    is_ending: AtomicBool,
 }
 
 impl Shims {
@@ -49,7 +54,8 @@ impl Shims {
     pub fn new(cgroups: Cgroups, layout: &Layout) -> io::Result<Self> {
         let program = Arc::new(ShimProgram::load()?);
         let keeper = Keeper::new(layout.state().to_owned(), program.clone(), cgroups);
-        Ok(Self { program, keeper, run_dirs: layout.run_dirs(), standby: Mutex::default() })
+        let (standby, is_ending) = Default::default();
+        Ok(Self { program, keeper, run_dirs: layout.run_dirs(), standby, is_ending })
     }
 
     /// The keeper, started where there is none. What one that was killed held is shown to the next, in the background.
@@ -148,8 +154,10 @@ impl Shims {
     pub fn refill(self: &Arc<Self>) {
         let shims = self.clone();
         tasks::spawn("refill shims", async move {
-            while shims.lock().len() < limits::STANDBY_SHIMS {
+            while shims.lock().len() < limits::STANDBY_SHIMS && !shims.is_ending.load(Ordering::Acquire) {
                 match shims.spawn().await {
+                    // The daemon ends: nobody would let this one go.
+                    Ok(_) if shims.is_ending.load(Ordering::Acquire) => return,
                     Ok(newborn) => shims.lock().push_back(newborn),
                     Err(error) => {
                         tracing::warn!(%error, "no shim could be made ahead");
@@ -163,6 +171,7 @@ impl Shims {
 
     /// Lets the shims made ahead go, and waits for that: the daemon ends and will need none.
     pub async fn dismiss_standby(&self) {
+        self.is_ending.store(true, Ordering::Release);
         let standby = std::mem::take(&mut *self.lock());
         for Newborn { link, left, .. } in standby {
             drop(link);

@@ -200,4 +200,6 @@ fn a_power_cut_at_any_moment_costs_nothing_that_was_there() {
     // The last start, which ends the test, is on the host's own disk.
     daemon.power_off(&boot_id(seen.cuts + 1));
     disk.unmount();
+    daemon.launch();
+    daemon.run_pod("last");
 }
