@@ -214,6 +214,11 @@ impl Cgroups {
         self.place(pid, path, &SHIM_HIERARCHIES)
     }
 
+    /// Processes where shims and keepers are.
+    pub fn supervisors(&self) -> Vec<i32> {
+        members(&self.folder_of(Path::new(&self.shim_cgroup)))
+    }
+
     /// Makes a place of one's own under a parent and moves a process there, where it can be found, limited and killed.
     pub fn take_in(&self, parent: &str, id: &ContainerId, pid: u32) -> io::Result<()> {
         let relative = self.relative(parent, id);

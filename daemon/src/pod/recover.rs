@@ -20,7 +20,7 @@ use crate::{
     container::{self, Adopted, ContainerFacts, Containers, Resources, User, record_lost},
     layout::Layout,
     sandbox::{self, PodInit, SandboxFacts, Sandboxes, lifecycle::State},
-    shims::{Condition, inspect, read_exit_record},
+    shims::{Condition, end_strays, inspect, read_exit_record},
     steps::reach,
     store, tasks,
 };
@@ -52,6 +52,7 @@ pub async fn recover(
         found.sandboxes += 1;
     }
     sandboxes.networks().recovered();
+    supervisors_without_files(layout, containers).await;
     let mut looks = Vec::new();
     for name in store::names(&layout.containers())? {
         let Some((id, facts)) = container_entry(layout, containers, &name) else { continue };
@@ -81,6 +82,21 @@ pub async fn recover(
     // Now that the containers are known: the end of one may stop them.
     adopted.iter().for_each(|sandbox| follow(sandbox, containers));
     Ok(found)
+}
+
+/// Where a run directory is gone that a launch has made, the state folder was wiped: what supervised is out of reach.
+async fn supervisors_without_files(layout: &Layout, containers: &Containers) {
+    let (layout, cgroups) = (layout.clone(), containers.parts().cgroups.clone());
+    let look = move || {
+        let names = store::names(&layout.containers())?;
+        let mut ids = names.iter().filter_map(|name| ContainerId::parse(name).ok());
+        let is_lost =
+            |id: &ContainerId| exists(&layout.container_launched(id)) && !exists(layout.run_dir(id).path());
+        if ids.any(|id| is_lost(&id)) { end_strays(&cgroups, layout.state()) } else { Ok(0) }
+    };
+    if let Err(error) = tasks::blocking(tasks::Pool::Disk, look).await {
+        tracing::error!(%error, "supervisors that lost their files cannot be found");
+    }
 }
 
 /// The limits that count: those of the last update, else those of the beginning.

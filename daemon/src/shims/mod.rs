@@ -8,7 +8,9 @@ mod inspect;
 mod keeper;
 mod launch;
 mod link;
+mod strays;
 
 pub use inspect::{Condition, dismiss_by_force, inspect, read_exit_record};
 pub use launch::{Newborn, Shims, pin_namespaces, start_init};
 pub use link::{LinkError, ShimLink};
+pub use strays::end_strays;
