@@ -7,6 +7,9 @@ use std::time::Duration;
 /// Largest state file read, in bytes: a pod spec is at most 1 MiB in etcd, and JSON may double it.
 pub const STATE_FILE_MAX: u64 = 8 << 20;
 
+/// Room that is kept on the disk for a container's exit record, in bytes: one block; most records have some hundred.
+pub const EXIT_RECORD_ROOM: usize = 4096;
+
 /// Largest gRPC message, both ways, in bytes: what the kubelet's own client allows; tonic's default is 4 MiB.
 pub const GRPC_MESSAGE_MAX: usize = 16 << 20;
 

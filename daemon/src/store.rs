@@ -13,7 +13,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::limits::STATE_FILE_MAX;
 
-/// Name suffix of a file that is being written; whatever bears it after a crash is rubbish.
+/// Name suffix of a file that is being written, or that keeps its place on the disk; whatever bears it after a crash is
+/// rubbish.
 pub const TEMPORARY: &str = ".new";
 
 /// Replaces (or makes) a file so that a reader, and the next boot, see all of the old or all of the new.
@@ -50,6 +51,31 @@ pub fn put_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let mut file = fresh(Path::new(&temporary))?;
     file.write_all(&bytes)?;
     put_in_place(Path::new(&temporary), path)
+}
+
+/// Makes room for a file that must be written even when the disk is full by then: its temporary file, of this length, is
+/// there from now on. Not synced: a power cut takes it, and then there is a disk to be filled anew.
+pub fn reserve(path: &Path, length: usize) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(TEMPORARY);
+    // Zeros are written, not left out: a hole has no place on the disk.
+    fresh(Path::new(&temporary))?.write_all(&vec![0; length])
+}
+
+/// As [`replace`], in the room that [`reserve`] has made, where there is any.
+pub fn replace_reserved(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(TEMPORARY);
+    let flags = nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK;
+    let reserved = OpenOptions::new().write(true).custom_flags(flags.bits()).open(&temporary);
+    let Some(mut file) = reserved.ok().filter(|file| file.metadata().is_ok_and(|m| m.is_file())) else {
+        return replace(path, bytes);
+    };
+    file.write_all(bytes)?;
+    file.set_len(bytes.len() as u64)?;
+    file.sync_data()?;
+    put_in_place(Path::new(&temporary), path)?;
+    path.parent().map_or(Ok(()), sync_dir)
 }
 
 /// A new file of this name, whatever was there before: a half-written one, or something foreign.

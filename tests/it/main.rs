@@ -30,6 +30,8 @@ mod exec;
 #[path = "../../daemon/src/sys/fd_socket.rs"]
 mod fd_socket;
 #[cfg(test)]
+mod full_disk;
+#[cfg(test)]
 mod hostile_images;
 #[cfg(test)]
 mod hostile_registries;

@@ -135,7 +135,9 @@ fn text(error: io::Error) -> String {
 fn remember(facts: &ContainerFacts, layout: &Layout, id: &ContainerId) -> io::Result<()> {
     store::make_dir(&layout.container(id))?;
     store::sync_dir(&layout.containers())?;
-    store::replace_json(&layout.container_facts(id), facts)
+    store::replace_json(&layout.container_facts(id), facts)?;
+    // Its end must be told even when the disk is full by then.
+    store::reserve(&layout.exit_record(id), limits::EXIT_RECORD_ROOM)
 }
 
 fn spec(

@@ -81,7 +81,7 @@ async fn write(
         }
         parts.cgroups.kill(&facts.cgroup_parent, &id)?;
         let record = record_of(status, &message);
-        store::replace(&parts.layout.exit_record(&id), &record.encode())?;
+        store::replace_reserved(&parts.layout.exit_record(&id), &record.encode())?;
         Ok(record)
     };
     attempt("container.lost", blocking(Pool::Disk, work)).await

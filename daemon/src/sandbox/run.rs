@@ -68,7 +68,9 @@ async fn make(facts: &Arc<SandboxFacts>, parts: &Arc<Parts>) -> Result<(), Sandb
 fn remember(facts: &SandboxFacts, parts: &Parts, id: &SandboxId) -> io::Result<()> {
     store::make_dir(&parts.layout.sandbox(id))?;
     store::sync_dir(&parts.layout.sandboxes())?;
-    store::replace_json(&parts.layout.sandbox_facts(id), facts)
+    store::replace_json(&parts.layout.sandbox_facts(id), facts)?;
+    // It must be possible to stop it even when the disk is full by then.
+    store::reserve(&parts.layout.sandbox_stopped(id), 0)
 }
 
 fn write_files(facts: &SandboxFacts, parts: &Parts, id: &SandboxId) -> io::Result<()> {

@@ -18,7 +18,7 @@ pub(super) async fn stop(facts: Arc<SandboxFacts>, parts: Arc<Parts>) -> (Event,
     let mark = {
         let path = parts.layout.sandbox_stopped(&id);
         // The mark first: a daemon that dies halfway finds a stopped sandbox, and takes down the rest of it.
-        move || store::replace(&path, b"").map_err(|e| vec![format!("the mark of its stop: {e}")])
+        move || store::replace_reserved(&path, b"").map_err(|e| vec![format!("the mark of its stop: {e}")])
     };
     let done = match attempt("sandbox.stop", blocking(Pool::Disk, mark)).await {
         Ok(()) => disconnect(&facts, &parts, &id).await,

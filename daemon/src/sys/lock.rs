@@ -35,8 +35,11 @@ fn open(path: &Path) -> io::Result<File> {
 pub fn try_lock(path: &Path, owner: &str) -> io::Result<TryLock> {
     match Flock::lock(open(path)?, FlockArg::LockExclusiveNonblock) {
         Ok(mut held) => {
-            held.set_len(0)?;
-            held.write_all(owner.as_bytes())?;
+            // Over what is there, without a new block: a full disk keeps nobody from starting, and the name is for people.
+            let told = held.write_all(owner.as_bytes()).and_then(|()| held.set_len(owner.len() as u64));
+            if let Err(error) = told {
+                tracing::debug!(path = %path.display(), %error, "a lock does not say whose it is");
+            }
             Ok(TryLock::Held(Lock(held)))
         }
         Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {

@@ -32,9 +32,11 @@ pub(crate) fn write(path: &Path, record: &[u8], durability: Durability) -> Resul
     let new = Path::new(&name);
     let failed = || format!("the record {} cannot be written", path.display());
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600).custom_flags(O_NOFOLLOW);
+    // Not cut first: where the daemon has made it, it has its place on a disk that is full by now.
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(O_NOFOLLOW);
     let mut file = options.open(new).because(failed)?;
     file.write_all(record).because(failed)?;
+    file.set_len(record.len() as u64).because(failed)?;
     if durability == Durability::Power {
         file.sync_all().because(failed)?;
     }
@@ -56,7 +58,9 @@ mod tests {
     fn the_last_record_is_there_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("exit");
+        std::fs::File::create(dir.path().join("exit.new")).unwrap().set_len(4096).unwrap();
         write(&path, b"one\n", Durability::Power).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"one\n");
         write(&path, b"two\n", Durability::Process).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two\n");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
