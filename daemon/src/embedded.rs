@@ -5,7 +5,7 @@
 
 use std::{
     io::{self, Write},
-    os::fd::AsRawFd,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
     path::PathBuf,
 };
 
@@ -32,6 +32,11 @@ impl ShimProgram {
         let seals = [FileSeal::SealWrite, FileSeal::SealGrow, FileSeal::SealShrink, FileSeal::SealSeal];
         sealed.add_seals(&seals).map_err(io::Error::other)?;
         Ok(Self { sealed })
+    }
+
+    /// The program itself, to be handed to another process.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.sealed.as_file().as_fd()
     }
 
     /// A path by which this process's children can execute it. (The kernel opens it before it closes what is

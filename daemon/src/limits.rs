@@ -86,6 +86,10 @@ pub const SHIM_RETRY: Duration = Duration::from_secs(2);
 /// one is started: what it holds is held by the shims too.
 pub const KEEPER_ANSWER: Duration = Duration::from_secs(5);
 
+/// How long a process that lost shim and keeper may take to be reaped by the host's first process, some of which do it
+/// every two seconds; its exit status is known only then.
+pub const REAPED_WAIT: Duration = Duration::from_secs(3);
+
 /// How often it is looked whether an ended process is reaped, by whoever is its parent.
 pub const REAPED_LOOK: Duration = Duration::from_millis(5);
 

@@ -128,11 +128,9 @@ pub(crate) const SLOTS_MAX: usize = 16_384;
 /// Descriptors held for one container: a dozen of its own, and three for each exec.
 pub(crate) const HELD_MAX: usize = 32 + 3 * EXECS_MAX;
 
-/// A shim that ends so soon after its birth may end again: it found something that it cannot take over.
-pub(crate) const EARLY_DEATH: Duration = Duration::from_millis(200);
-
-/// So many such ends one after the other, and the container is given up: half of them at once, half with a pause.
-pub(crate) const EARLY_DEATHS_MAX: u32 = 20;
+/// Shims that end one after the other before they have taken over, and the container is given up: half of them at
+/// once, half with a pause.
+pub(crate) const EARLY_DEATHS_MAX: u32 = 10;
 
 /// The pause: what made it end may be over by then.
 pub(crate) const EARLY_PAUSE: Duration = Duration::from_millis(500);

@@ -260,6 +260,24 @@ fn without_shim_and_keeper_the_container_is_lost_and_gone() {
 }
 
 #[test]
+fn without_shim_and_keeper_an_end_of_its_own_is_still_true_where_the_kernel_tells() {
+    let Some(daemon) = Daemon::start() else { return };
+    let pod = daemon.run_pod("lost");
+    let id = daemon.run(&pod, "c", &["trap", "11", "600"]);
+    let (shim, init) = shim(&daemon, &id);
+    // Stopped, they see nothing of its end; killed, they take the knowledge with them.
+    for pid in [keeper(&daemon), shim] {
+        kill(Pid::from_raw(pid.cast_signed()), Signal::SIGSTOP).unwrap();
+    }
+    kill(Pid::from_raw(init.cast_signed()), Signal::SIGTERM).unwrap();
+    eventually(SOON, "the container's end", || is_over(init).then_some(()));
+    kill9(keeper(&daemon));
+    kill9(shim);
+    let code = daemon.exited(&id).exit_code;
+    assert_eq!(code, if kernel_tells() { 11 } else { 255 });
+}
+
+#[test]
 fn a_keeper_that_is_stopped_hinders_nobody() {
     let Some(mut daemon) = Daemon::start() else { return };
     let pod = daemon.run_pod("stopped");

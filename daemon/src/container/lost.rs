@@ -35,6 +35,15 @@ pub async fn record_lost(
     write(facts, parts, ExitStatus::Lost, why).await
 }
 
+/// As [`record_lost`], for one whose shim and keeper are gone, but that is known to have ended by itself, so.
+pub(super) async fn record_ended(
+    facts: &Arc<ContainerFacts>,
+    parts: &Arc<Parts>,
+    status: ExitStatus,
+) -> io::Result<ExitRecord> {
+    write(facts, parts, status, "its shim and the keeper were killed; the kernel told how it ended").await
+}
+
 /// As [`record_lost`], for one that never had a process.
 pub(super) async fn record_never_started(
     facts: &Arc<ContainerFacts>,

@@ -31,6 +31,7 @@ mod user;
 mod view;
 mod volumes;
 mod watch;
+mod witness;
 
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ use protocol::{
     shim::{Phase, State},
 };
 
-use super::{ContainerFacts, Parts, lost, start};
+use super::{ContainerFacts, Parts, lost, start, witness::Witness};
 use crate::{
     limits,
     shims::{Condition, ShimLink, inspect},
@@ -39,9 +39,10 @@ pub(super) async fn watch<T>(
 {
     let Ok(id) = ContainerId::parse(&facts.id) else { return };
     let mut silent = link.is_none();
+    let mut witness = Witness::default();
     loop {
         if let Some(link) = link.take()
-            && let Some(record) = until_exit(&link).await
+            && let Some(record) = until_exit(&link, &mut witness, (&facts, &parts, &id)).await
         {
             // The record is on disk and we have it: the shim is not needed any more.
             if let Err(error) = link.dismiss().await {
@@ -71,7 +72,7 @@ pub(super) async fn watch<T>(
                 tell(News::Exited(record)).await;
                 return;
             }
-            Ok(Condition::Lost) => match lost::record_lost(&facts, &parts, "its shim was killed").await {
+            Ok(Condition::Lost) => match record_loss(&facts, &parts, &witness).await {
                 Ok(record) => {
                     tell(News::Exited(record)).await;
                     return;
@@ -100,8 +101,26 @@ fn has_started(state: &State) -> bool {
     }
 }
 
+/// Shim and keeper are gone. What has ended by itself may have a true status still; what runs is killed.
+async fn record_loss(
+    facts: &Arc<ContainerFacts>,
+    parts: &Arc<Parts>,
+    witness: &Witness,
+) -> std::io::Result<ExitRecord> {
+    if witness.has_ended()
+        && let Some(status) = witness.status().await
+    {
+        return lost::record_ended(facts, parts, status).await;
+    }
+    lost::record_lost(facts, parts, "its shim and the keeper were killed").await
+}
+
 /// Waits for the exit; `None`: the connection broke.
-async fn until_exit(link: &ShimLink) -> Option<ExitRecord> {
+async fn until_exit(
+    link: &ShimLink,
+    witness: &mut Witness,
+    (facts, parts, id): (&ContainerFacts, &Parts, &ContainerId),
+) -> Option<ExitRecord> {
     let mut state = State::new();
     loop {
         state = match link.next_state(state.sequence).await {
@@ -111,6 +130,7 @@ async fn until_exit(link: &ShimLink) -> Option<ExitRecord> {
                 return None;
             }
         };
+        witness.meet(state.init_pid, facts, parts, id).await;
         if state.phase.enum_value_or_default() == Phase::EXITED {
             match ExitRecord::decode(&state.exit_record) {
                 Ok(record) => return Some(record),

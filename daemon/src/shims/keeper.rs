@@ -125,7 +125,7 @@ impl Keeper {
     async fn find(&self) -> Option<Arc<Connection>> {
         let packets = Packets::connect(self.dir.path(), KeeperDir::SOCKET).ok()?;
         let pid = packets.peer().ok()?;
-        match Connection::greet(packets).await {
+        match Connection::greet(packets, &self.program).await {
             Ok(connection) => Some(connection),
             Err(error) => {
                 tracing::warn!(%error, pid, "a keeper that does not answer is killed");
@@ -161,7 +161,7 @@ impl Keeper {
         }
         // Reaps it when it leaves before the daemon does; it may well outlive us.
         tasks::spawn("reap keeper", async move { drop(child.wait().await) });
-        let connection = Connection::greet(Packets::new(ours).map_err(unreachable)?).await?;
+        let connection = Connection::greet(Packets::new(ours).map_err(unreachable)?, &self.program).await?;
         tracing::info!(pid = connection.pid, "the keeper was started");
         Ok(connection)
     }
@@ -178,7 +178,7 @@ fn kill_keeper(pid: i32) -> io::Result<()> {
 }
 
 impl Connection {
-    async fn greet(packets: Packets) -> Result<Arc<Self>, LinkError> {
+    async fn greet(packets: Packets, program: &ShimProgram) -> Result<Arc<Self>, LinkError> {
         let mut hello = Greeting::new();
         (hello.lowest, hello.highest) = (version::KEEPER_LOWEST, version::KEEPER_HIGHEST);
         let order = Order { ticket: 1, what: Some(Ask::Hello(hello)), ..Order::default() };
@@ -196,11 +196,15 @@ impl Connection {
         let Some(What::Hello(hello)) = report.what else {
             return Err(LinkError::Refused { call: "keeper hello", message: report.error });
         };
+        // Shims are of our program from now on, whatever the keeper's own is. Its answer says nothing that matters.
+        let order = Order { ticket: 2, what: Some(Ask::Program(Empty::new())), ..Order::default() };
+        let packet = order.write_to_bytes().map_err(unreachable)?;
+        packets.send(&packet, Some(program.descriptor())).await.map_err(unreachable)?;
         Ok(Arc::new(Self {
             packets,
             pid: hello.pid,
             waiting: Mutex::default(),
-            next: AtomicU64::new(2),
+            next: AtomicU64::new(3),
             is_gone: AtomicBool::new(false),
         }))
     }

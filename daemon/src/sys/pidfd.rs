@@ -4,13 +4,29 @@
 
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     time::Duration,
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::{Interest, unix::AsyncFd};
+
+/// `struct pidfd_info` in its first form (Linux 6.13).
+#[repr(C)]
+#[derive(Default)]
+struct Info {
+    mask: u64,
+    cgroupid: u64,
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+/// `PIDFD_INFO_EXIT`.
+const WANT_EXIT: u64 = 1 << 3;
+
+/// `PIDFD_GET_INFO`: `_IOWR(0xFF, 11, struct pidfd_info)`.
+const GET_INFO: nix::libc::c_ulong = 3 << 30 | 64 << 16 | 0xff << 8 | 11;
 
 /// A handle to a process.
 #[derive(Debug)]
@@ -32,6 +48,20 @@ impl PidFd {
     /// A handle that somebody else opened.
     pub fn of(fd: OwnedFd) -> Self {
         Self(fd)
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        self.ends_within(Duration::ZERO).unwrap_or(false)
+    }
+
+    /// How it ended, from the kernel's memory of it (`PIDFD_INFO_EXIT`, Linux 6.15): its wait status, once its parent
+    /// has reaped it. `None`: not yet, or never by this kernel.
+    pub fn wait_status(&self) -> Option<i32> {
+        let mut info = Info { mask: WANT_EXIT, ..Info::default() };
+        // SAFETY: the call writes at most the 64 bytes that its number names, and the struct has them.
+        let done = unsafe { nix::libc::ioctl(self.0.as_raw_fd(), GET_INFO, &raw mut info) };
+        (done >= 0 && info.mask & WANT_EXIT != 0).then_some(info.exit_code)
     }
 
     /// Comes back when it has ended. Holds no thread meanwhile.

@@ -6,6 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     os::{fd::OwnedFd, unix::net::UnixListener},
+    rc::Rc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     fault::Fault,
-    limits::{CUT_GRACE, EARLY_DEATH, EARLY_DEATHS_MAX, EARLY_PAUSE, HELD_MAX, WARD_LOOK},
+    limits::{CUT_GRACE, EARLY_DEATHS_MAX, EARLY_PAUSE, HELD_MAX, WARD_LOOK},
     steps,
     sys::{
         birth::Inherited,
@@ -42,6 +43,8 @@ pub(crate) struct Node {
     pub(super) slots: BTreeMap<u32, Slot>,
     wards: BTreeMap<u32, Ward>,
     pub(super) next: u32,
+    /// The daemon's program of a shim.
+    pub(super) program: Option<Rc<OwnedFd>>,
     /// Children may have ended that nobody waits for.
     has_orphans: bool,
 }
@@ -67,6 +70,7 @@ impl Node {
             slots: BTreeMap::new(),
             wards: BTreeMap::new(),
             next: 0,
+            program: None,
             has_orphans: false,
         };
         node.greet(daemon)?;
@@ -156,7 +160,7 @@ impl Node {
             (Verb::HOLD, Some(fd)) if kind == Kind::SHIM => {
                 let process = PidFd::of(fd);
                 if self.poll.read(&process, Source::Shim(number)).is_ok() {
-                    slot.shim = Some(Shim { process, pid: word.pid, born: Instant::now() });
+                    slot.shim = Some(Shim { process, pid: word.pid });
                 }
             }
             (Verb::HOLD, Some(fd)) if slot.held.len() < HELD_MAX => {
@@ -175,6 +179,7 @@ impl Node {
                 slot.held.remove(&(kind as i32, word.number));
                 self.bury(number, Some((kind, word.number)));
             }
+            (Verb::TAKEN, _) => slot.early = 0,
             (Verb::DONE, _) => {
                 slot.is_done = true;
                 slot.held.clear();
@@ -249,7 +254,8 @@ impl Node {
             return self.end(number, (!slot_is_over(self.slots.get(&number))).then(|| describe(ended)));
         }
         slot.replaced += 1;
-        slot.early = if now < shim.born + EARLY_DEATH { slot.early + 1 } else { 0 };
+        // Set back by each that takes over: what one finds may be what ends all.
+        slot.early += 1;
         if slot.early > EARLY_DEATHS_MAX {
             return self.end(number, Some(describe(ended)));
         }

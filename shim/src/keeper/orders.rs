@@ -3,8 +3,8 @@
 //! Owns: their connections. Never: waits for one that does not read.
 
 use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    time::Instant,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    rc::Rc,
 };
 
 use protobuf::Message;
@@ -76,6 +76,10 @@ impl Node {
                 Err(fault) => Err(fault.to_string()),
             },
             (Some(order::What::Take(_)), Some(fd)) => self.take(fd),
+            (Some(order::What::Program(_)), Some(fd)) => {
+                self.program = Some(Rc::new(fd));
+                Ok(What::Done(Empty::default()))
+            }
             (Some(order::What::Forget(id)), _) => match self.forget(daemon, ticket, &id) {
                 true => return,
                 false => Ok(What::Done(Empty::default())),
@@ -128,6 +132,9 @@ impl Node {
         }
         let (ours, theirs) = Packets::pair().because(|| "no descriptor is left".into())?;
         let number = self.place(ours)?;
+        if let Some(slot) = self.slots.get_mut(&number) {
+            slot.program.clone_from(&self.program);
+        }
         let pid = self.start_in(number, theirs).inspect_err(|_| {
             self.end(number, None);
         })?;
@@ -155,8 +162,13 @@ impl Node {
         let stderr = self.null.try_clone().because(|| "no descriptor is left".into())?;
         let channel = OwnedFd::from(theirs);
         let args = ["kept".to_owned()];
+        let path = match self.slots.get(&number).and_then(|slot| slot.program.as_ref()) {
+            // The kernel opens it before it closes what is close-on-exec.
+            Some(program) => format!("/proc/self/fd/{}", program.as_raw_fd()),
+            None => "/proc/self/exe".to_owned(),
+        };
         let program = Program {
-            path: "/proc/self/exe",
+            path: &path,
             args: &args,
             streams: [channel.as_fd(), null, stderr.as_fd()],
             limits: self.inherited,
@@ -165,7 +177,7 @@ impl Node {
             program.start(|_, _| ()).because(|| "a shim cannot be started".into())?;
         self.poll.read(&process, Source::Shim(number)).inspect_err(|_| process.kill())?;
         if let Some(slot) = self.slots.get_mut(&number) {
-            slot.shim = Some(Shim { process, pid, born: Instant::now() });
+            slot.shim = Some(Shim { process, pid });
         }
         Ok(pid)
     }

@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     os::fd::{AsFd, OwnedFd},
+    rc::Rc,
     time::Instant,
 };
 
@@ -32,10 +33,12 @@ pub(crate) struct Slot {
     pub(crate) replaced: u32,
     /// Nobody is to follow.
     pub(crate) is_done: bool,
-    /// Deaths one after the other, each soon after its birth.
+    /// Deaths one after the other, none of which had taken over.
     pub(crate) early: u32,
     /// When another one is to be started.
     pub(crate) again: Option<Instant>,
+    /// The program of its shims: a successor must read what its predecessor wrote. `None`: the keeper's own.
+    pub(crate) program: Option<Rc<OwnedFd>>,
     /// Daemons that wait for its end: connection and ticket.
     pub(crate) waiting: Vec<(u32, u64)>,
 }
@@ -45,7 +48,6 @@ pub(crate) struct Slot {
 pub(crate) struct Shim {
     pub(crate) process: PidFd,
     pub(crate) pid: i32,
-    pub(crate) born: Instant,
 }
 
 /// A held descriptor.
@@ -69,6 +71,7 @@ impl Slot {
             is_done: false,
             early: 0,
             again: None,
+            program: None,
             waiting: Vec::new(),
         }
     }

@@ -59,6 +59,11 @@ impl Kept {
         self.say(&word(Verb::DROP, kind, number), None);
     }
 
+    /// This shim is in the place of its predecessor.
+    pub(crate) fn taken(&mut self) {
+        self.say(&word(Verb::TAKEN, Kind::KIND_UNSPECIFIED, 0), None);
+    }
+
     /// The container's end is on disk.
     pub(crate) fn done(&mut self) {
         self.say(&word(Verb::DONE, Kind::KIND_UNSPECIFIED, 0), None);

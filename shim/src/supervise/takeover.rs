@@ -69,6 +69,7 @@ impl Supervisor {
         }
         let has_command = shim.command.is_some();
         shim.remember();
+        shim.kept.taken();
         shim.happen(if has_command { Event::TakenOver } else { Event::TakenOverIdle });
         for word in estate.ended {
             shim.told(&word);

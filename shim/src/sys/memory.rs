@@ -105,12 +105,12 @@ impl SharedMemory {
         unsafe { madvise(self.at, PAGE, MmapAdvise::MADV_DONTNEED) }.ok();
     }
 
-    /// Writes behind the mapped part.
+    /// Writes anywhere; what is mapped shows it.
     pub(crate) fn write_at(&self, bytes: &[u8], offset: usize) -> io::Result<()> {
         self.file.write_all_at(bytes, u64::try_from(offset).map_err(io::Error::other)?)
     }
 
-    /// Reads behind the mapped part.
+    /// Reads from anywhere.
     pub(crate) fn read_at(&self, length: usize, offset: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; length];
         self.file.read_exact_at(&mut bytes, u64::try_from(offset).map_err(io::Error::other)?)?;

@@ -49,6 +49,11 @@ const TAILS: usize = READ_SIZE;
 const BYTES: usize = TAILS + 4 * PIECE_MAX;
 const MAPPED: NonZeroUsize = NonZeroUsize::new(4096 + BYTES).expect("it is not zero");
 
+// Behind the words in the first page: two places for a state of usual size, so that an idle container's journal is
+// that page and the order.
+const SMALL_STATES: usize = 1024;
+const SMALL_STATE_MAX: usize = (4096 - SMALL_STATES) / 2;
+
 // The rest of the file.
 const STATE_MAX: usize = 512 * 1024;
 const STATES: usize = MAPPED.get();
@@ -255,7 +260,7 @@ impl Journal {
         }
         let next = self.memory.load(STATE) + 1;
         let place = place(next);
-        let written = self.memory.write_at(state, STATES + place * STATE_MAX);
+        let written = self.memory.write_at(state, state_at(place, state.len()));
         written.because(|| "the state cannot be remembered".into())?;
         self.memory.store(STATE_LEN[place], to_word(state.len()));
         self.memory.store(STATE, next);
@@ -266,7 +271,7 @@ impl Journal {
     pub(crate) fn remembered(&self) -> Result<Vec<u8>, Fault> {
         let place = place(self.memory.load(STATE));
         let length = from_word(self.memory.load(STATE_LEN[place])).min(STATE_MAX);
-        let read = self.memory.read_at(length, STATES + place * STATE_MAX);
+        let read = self.memory.read_at(length, state_at(place, length));
         read.because(|| "the state cannot be read".into())
     }
 
@@ -278,6 +283,13 @@ impl Journal {
 
 fn place(sequence: u64) -> usize {
     usize::from(sequence % 2 == 1)
+}
+
+fn state_at(place: usize, length: usize) -> usize {
+    if length <= SMALL_STATE_MAX {
+        return SMALL_STATES + place * SMALL_STATE_MAX;
+    }
+    STATES + place * STATE_MAX
 }
 
 fn tail_at(stream: usize, place: usize) -> usize {

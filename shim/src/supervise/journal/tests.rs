@@ -77,7 +77,8 @@ fn records_under_way_are_known_by_stamp_and_size() {
 fn states_are_whole_and_the_last_one_counts() {
     let journal = Journal::new().unwrap();
     assert_eq!(journal.remembered().unwrap(), b"");
-    for state in [&b"one"[..], b"", b"three"] {
+    let long = vec![b'x'; super::SMALL_STATE_MAX + 1];
+    for state in [&b"one"[..], b"", b"three", &long, b"five", &long[1..], &long] {
         journal.remember(state).unwrap();
         assert_eq!(successor(&journal).remembered().unwrap(), state);
     }
