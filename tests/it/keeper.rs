@@ -288,12 +288,20 @@ fn a_keeper_that_is_stopped_hinders_nobody() {
         let answer = daemon.client().exec_sync(ask::exec(&id, &["/demo", "true"], 10)).unwrap();
         assert_eq!(answer.exit_code, 0);
     }
+    // More containers than shims are made ahead: it does not answer, and another is started.
+    for nr in 0..4 {
+        let next = daemon.run(&pod, &format!("d{nr}"), &["exit", "6"]);
+        assert_eq!(daemon.exited(&next).exit_code, 6);
+    }
+    assert!(is_over(old));
+    let second = keeper(&daemon);
+    kill(Pid::from_raw(second.cast_signed()), Signal::SIGSTOP).unwrap();
     // The next daemon finds one that does not answer.
     daemon.restart();
-    let next = daemon.run(&pod, "d", &["exit", "6"]);
-    assert_eq!(daemon.exited(&next).exit_code, 6);
-    assert!(is_over(old));
+    let next = daemon.run(&pod, "e", &["exit", "7"]);
+    assert_eq!(daemon.exited(&next).exit_code, 7);
+    assert!(is_over(second));
     assert!(is_running(&daemon, &id));
     let list = daemon.client().list_containers(v1::ListContainersRequest::default()).unwrap().containers;
-    assert_eq!(list.len(), 2);
+    assert_eq!(list.len(), 6);
 }

@@ -129,7 +129,7 @@ impl Keeper {
             Ok(connection) => Some(connection),
             Err(error) => {
                 tracing::warn!(%error, pid, "a keeper that does not answer is killed");
-                if let Err(error) = kill_keeper(pid) {
+                if let Err(error) = tasks::blocking(tasks::Pool::Disk, move || kill_keeper(pid)).await {
                     tracing::warn!(%error, pid, "it cannot be killed");
                 }
                 None
@@ -164,6 +164,18 @@ impl Keeper {
         let connection = Connection::greet(Packets::new(ours).map_err(unreachable)?, &self.program).await?;
         tracing::info!(pid = connection.pid, "the keeper was started");
         Ok(connection)
+    }
+}
+
+impl Connection {
+    /// It does not answer: it is killed, and is gone for all who ask from now on.
+    pub(super) async fn give_up(self: &Arc<Self>) {
+        let pid = self.pid;
+        tracing::warn!(pid, "a keeper that does not answer is killed");
+        if let Err(error) = tasks::blocking(tasks::Pool::Disk, move || kill_keeper(pid)).await {
+            tracing::warn!(%error, pid, "it cannot be killed");
+        }
+        self.is_gone.store(true, Ordering::Release);
     }
 }
 

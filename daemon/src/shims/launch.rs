@@ -187,9 +187,21 @@ impl Shims {
 
     /// The only place where a shim is started.
     async fn spawn(self: &Arc<Self>) -> Result<Newborn, LinkError> {
+        let keeper = self.keeper().await?;
+        let error = match self.spawn_by(keeper.clone()).await {
+            Ok(newborn) => return Ok(newborn),
+            Err(error) => error,
+        };
+        if matches!(error, LinkError::Silent { .. }) && !keeper.is_gone() {
+            keeper.give_up().await;
+        }
+        // Killed, by us or another: the next one is asked.
+        if keeper.is_gone() { self.spawn_by(self.keeper().await?).await } else { Err(error) }
+    }
+
+    async fn spawn_by(&self, keeper: Arc<Connection>) -> Result<Newborn, LinkError> {
         let unreachable = |e: io::Error| LinkError::Unreachable(format!("cannot be started: {e}"));
         let (ours, theirs) = StdStream::pair().map_err(unreachable)?;
-        let keeper = self.keeper().await?;
         let (_, handle) = keeper.spawn(theirs.into()).await?;
         let left = tasks::spawn("see a shim leave", async move { drop(handle.ended().await) });
         Ok(Newborn { link: ShimLink::greet(ours, limits::SHIM_ANSWER).await?, left, keeper })

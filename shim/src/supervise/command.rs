@@ -97,7 +97,9 @@ impl Running {
     pub(crate) fn kill(&self) {
         // Stopped first, so that it starts nothing more. It may have ended already; its children are then ours.
         self.child.process.signal(nix::libc::SIGSTOP).ok();
-        tree::kill_descendants(self.child.pid);
+        if self.child.process.has_its_number() {
+            tree::kill_descendants(self.child.pid);
+        }
         self.child.process.kill();
     }
 

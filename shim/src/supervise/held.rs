@@ -57,6 +57,11 @@ impl Supervisor {
             self.has_held_terminal = false;
             self.kept.release(Kind::TERMINAL, 0);
         }
+        self.hold_new_log();
+    }
+
+    /// The log, where it is a new one.
+    pub(super) fn hold_new_log(&mut self) {
         if self.pump.has_new_log() {
             self.hold_log();
         }

@@ -46,7 +46,7 @@ pub(crate) fn serve(shim: &mut Supervisor, ticket: Ticket, call: Call) {
         },
         Call::Signal(signal) => send_signal(shim, signal),
         Call::Kill => kill(shim),
-        Call::ReopenLog => shim.pump.reopen().map_err(|fault| Refusal::failed(&fault)),
+        Call::ReopenLog => reopen_log(shim),
         Call::FeedStdin(descriptors) => feed_stdin(shim, descriptors),
         Call::CloseStdin => {
             shim.stdin.close(&shim.poll);
@@ -138,6 +138,7 @@ fn send_signal(shim: &mut Supervisor, signal: u32) -> Result<(), Refusal> {
         Err(errno) => return Err(Refusal::not_now(format!("signal {signal}: {}", errno.desc()))),
     }
     shim.facts.never_started = shim.state == State::Created;
+    shim.remember();
     Ok(())
 }
 
@@ -146,6 +147,7 @@ fn kill(shim: &mut Supervisor) -> Result<(), Refusal> {
         return Err(wrong_time(shim, "kill"));
     }
     shim.facts.never_started = shim.state == State::Created;
+    shim.remember();
     shim.kill_all();
     Ok(())
 }
@@ -157,6 +159,13 @@ fn feed_stdin(shim: &mut Supervisor, descriptors: Vec<OwnedFd>) -> Result<(), Re
     let source = descriptors.into_iter().next();
     let source = source.ok_or_else(|| Refusal::invalid("a feed brings one descriptor"))?;
     shim.stdin.feed(&shim.poll, source).map_err(|fault| Refusal::not_now(fault.to_string()))
+}
+
+fn reopen_log(shim: &mut Supervisor) -> Result<(), Refusal> {
+    shim.pump.reopen().map_err(|fault| Refusal::failed(&fault))?;
+    // Before it is answered: a successor must not go on in the old one, which may be taken away now.
+    shim.hold_new_log();
+    Ok(())
 }
 
 fn keep(shim: &mut Supervisor, descriptors: Vec<OwnedFd>) -> Result<(), Refusal> {

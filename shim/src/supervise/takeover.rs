@@ -11,6 +11,7 @@ use protocol::{
 };
 
 use super::{
+    clock,
     command::Running,
     container::{Container, Step},
     control::Control,
@@ -34,6 +35,7 @@ use crate::{
     steps,
     sys::{
         birth::{self, Inherited},
+        pidfd::Ended,
         process::Child,
     },
 };
@@ -74,6 +76,7 @@ impl Supervisor {
         for word in estate.ended {
             shim.told(&word);
         }
+        shim.miss_init();
         steps::reach("supervise.taken_over");
         Ok(shim)
     }
@@ -135,6 +138,15 @@ impl Supervisor {
             self.pump.resume(&path, open);
         }
         Ok(())
+    }
+
+    /// A process that must be there, and that nobody held: how it ends will never be known, so it ends now.
+    fn miss_init(&mut self) {
+        if self.state.has_init() && self.init.is_none() && self.facts.ended.is_none() {
+            self.kill_all();
+            self.facts.ended = Some((Ended::Unknown, clock::now()));
+            self.happen(Event::InitEnded);
+        }
     }
 
     fn listen_to(&mut self, outputs: [Option<OwnedFd>; 2]) -> Result<(), Fault> {

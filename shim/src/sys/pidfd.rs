@@ -71,6 +71,20 @@ impl PidFd {
         Self { fd, told: Some(told) }
     }
 
+    /// Whether its number still names it: nobody reaps it but us, or a keeper that asks first. One whose keeper is gone
+    /// may be reaped by anybody when it has ended.
+    pub(crate) fn has_its_number(&self) -> bool {
+        match self.told.as_ref().map(|told| told.get()) {
+            Some(Told::Orphaned(_)) => !self.has_ended(),
+            Some(Told::Waiting | Told::Ended(_)) | None => true,
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        let mut polled = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        poll(&mut polled, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+    }
+
     /// Whether its end comes by word, not by its descriptor.
     pub(crate) fn is_ward(&self) -> bool {
         self.told.is_some()

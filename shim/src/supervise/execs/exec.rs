@@ -156,7 +156,9 @@ impl Exec {
 
 fn kill_tree(child: &Child) {
     child.process.signal(nix::libc::SIGSTOP).ok();
-    tree::kill_descendants(child.pid);
+    if child.process.has_its_number() {
+        tree::kill_descendants(child.pid);
+    }
     PidFd::kill(&child.process);
 }
 
