@@ -7,6 +7,7 @@
 mod images;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
@@ -54,14 +55,30 @@ struct Seen {
     layers: usize,
     sandboxes: usize,
     containers: usize,
+    /// Images listed no more, since they were damaged.
     forgotten: usize,
+    /// Things that a caller had been told of, each found as it was told.
+    told: usize,
 }
 
-/// Works on images until the daemon is gone.
-fn images(client: &CriClient, daemon: &Daemon, stock: &Stock, registry: &str, random: &mut Random) {
+/// What callers had been told before the cut: that is on the disk. A call that the cut met may or may not have been done.
+#[derive(Debug, Default)]
+struct Told {
+    /// By id: whether it is there.
+    images: BTreeMap<String, bool>,
+    sandboxes: BTreeSet<String>,
+    containers: BTreeSet<String>,
+}
+
+/// Works on images, which are all there, until the daemon is gone; which are there, and which are not.
+fn images(daemon: &Daemon, stock: &Stock, registry: &str, random: &mut Random) -> BTreeMap<String, bool> {
+    let client = daemon.client();
+    let mut told: BTreeMap<String, bool> =
+        stock.all().iter().map(|image| (image.id().to_owned(), true)).collect();
     loop {
         let image = stock.any(random.number());
-        let done = match random.below(3) {
+        let what = random.below(3);
+        let done = match what {
             0 => daemon.cli(&["image", "import", &image.path().to_string_lossy()]).status.success(),
             1 => {
                 let name = format!("{registry}/{}", image.name());
@@ -72,42 +89,51 @@ fn images(client: &CriClient, daemon: &Daemon, stock: &Stock, registry: &str, ra
             _ => client.remove_image(v1::RemoveImageRequest { image: ask::image(image.id()) }).is_ok(),
         };
         if !done {
-            return;
+            told.remove(image.id());
+            return told;
         }
+        told.insert(image.id().to_owned(), what < 2);
     }
 }
 
 /// Makes and removes pods until the daemon is gone.
-fn pods(client: &CriClient, logs: &Path, random: &mut Random) -> Result<(), tonic::Status> {
+fn pods(client: &CriClient, logs: &Path, told: &mut Told, random: &mut Random) -> Result<(), tonic::Status> {
     loop {
         let config = ask::pod(&format!("p{}", random.number()), logs);
         let pod = client.run_pod_sandbox(ask::run(&config))?.pod_sandbox_id;
+        told.sandboxes.insert(pod.clone());
         let container = ask::container("c", DEMO, &["sleep", "600"]);
         let id = client.create_container(ask::create(&pod, &container, &config))?.container_id;
+        told.containers.insert(id.clone());
         if random.percent(50) {
             client.start_container(ask::start(&id))?;
         }
         if random.percent(50) {
             client.stop_pod_sandbox(ask::stop_pod(&pod))?;
+            told.sandboxes.remove(&pod);
+            told.containers.remove(&id);
             client.remove_pod_sandbox(ask::remove_pod(&pod))?;
         }
     }
 }
 
 /// Works, and cuts the power in the middle of it.
-fn work_until_the_cut(daemon: &mut Daemon, disk: &Disk, stock: &Stock, random: &mut Random) {
+fn work_until_the_cut(daemon: &mut Daemon, disk: &Disk, stock: &Stock, random: &mut Random) -> Told {
     let registry = Scripted::start(daemon.network(), stock.registry());
     let over = AtomicBool::new(false);
     let how = [Shutdown::Nothing, Shutdown::Nothing, Shutdown::LogFlush, Shutdown::Sync];
     let how = *random.pick(&how).unwrap();
     let [mut one, mut two, mut three] = [random.number(), random.number(), random.number()].map(Random::new);
-    thread::scope(|scope| {
-        let (daemon_, logs, client) = (&*daemon, daemon.path("logs"), daemon.client().clone());
+    let told = thread::scope(|scope| {
+        let (daemon, logs, client) = (&*daemon, daemon.path("logs"), daemon.client().clone());
         let (host, over) = (registry.host(), &over);
-        let other = client.clone();
-        scope.spawn(move || images(&other, daemon_, stock, host, &mut one));
-        // What it says at the end is that the daemon is gone.
-        scope.spawn(move || drop(pods(&client, &logs, &mut two)));
+        let images = scope.spawn(move || images(daemon, stock, host, &mut one));
+        let pods = scope.spawn(move || {
+            let mut told = Told::default();
+            // What it says at the end is that the daemon is gone.
+            drop(pods(&client, &logs, &mut told, &mut two));
+            told
+        });
         scope.spawn(move || {
             while !over.load(Ordering::Relaxed) && disk.sync() {
                 moment(&mut three, SYNC);
@@ -116,9 +142,11 @@ fn work_until_the_cut(daemon: &mut Daemon, disk: &Disk, stock: &Stock, random: &
         moment(random, LATEST);
         disk.cut(how);
         over.store(true, Ordering::Relaxed);
-        daemon_.signal(nix::sys::signal::Signal::SIGKILL);
+        daemon.signal(nix::sys::signal::Signal::SIGKILL);
+        Told { images: images.join().unwrap(), ..pods.join().unwrap() }
     });
     daemon.forget();
+    told
 }
 
 fn boot_id(number: usize) -> String {
@@ -135,8 +163,18 @@ fn boot(daemon: &mut Daemon, disk: &mut Disk, number: usize, random: &mut Random
     daemon.launch();
 }
 
-/// Nothing of before the cut hurts: it can be listed and removed.
-fn removes_all(daemon: &Daemon, seen: &mut Seen) {
+/// The images that are listed are whole, and they are those that somebody was told of.
+fn images_are_right(daemon: &Daemon, stock: &Stock, told: &Told, seen: &mut Seen) {
+    let list = daemon.client().list_images(v1::ListImagesRequest::default()).unwrap().images;
+    seen.images += list.len();
+    seen.layers += list.iter().map(|image| stock.check(daemon, &image.id)).sum::<usize>();
+    for (id, is_there) in &told.images {
+        assert_eq!(list.iter().any(|image| image.id == *id), *is_there, "{id} after the cut: {told:?}");
+    }
+}
+
+/// Nothing of before the cut is lost, and nothing hurts: it can be listed and removed.
+fn removes_all(daemon: &Daemon, told: &Told, seen: &mut Seen) {
     let containers = daemon.client().list_containers(v1::ListContainersRequest::default()).unwrap();
     for container in &containers.containers {
         assert_ne!(container.state(), v1::ContainerState::ContainerRunning, "nothing outlives a cut");
@@ -144,6 +182,12 @@ fn removes_all(daemon: &Daemon, seen: &mut Seen) {
     }
     let pods = daemon.client().list_pod_sandbox(v1::ListPodSandboxRequest::default()).unwrap();
     assert!(pods.items.iter().all(|pod| pod.state() == v1::PodSandboxState::SandboxNotready));
+    for id in &told.sandboxes {
+        assert!(pods.items.iter().any(|pod| pod.id == *id), "sandbox {id} is lost");
+    }
+    for id in &told.containers {
+        assert!(containers.containers.iter().any(|container| container.id == *id), "container {id} is lost");
+    }
     seen.containers += containers.containers.len();
     seen.sandboxes += pods.items.len();
     daemon.remove_pods();
@@ -177,18 +221,17 @@ fn a_power_cut_at_any_moment_costs_nothing_that_was_there() {
     let mut random = Random::new(seed);
     boot(&mut daemon, &mut disk, 0, &mut random);
     let stock = Stock::make(&daemon);
+    stock.all().iter().for_each(|image| daemon.import(image.path()));
     let mut seen = Seen::default();
     for number in 1..=if host::full() { CUTS_FULL } else { CUTS } {
         stock.enter_demo(&daemon);
-        work_until_the_cut(&mut daemon, &disk, &stock, &mut random);
+        let told = work_until_the_cut(&mut daemon, &disk, &stock, &mut random);
+        seen.told += told.images.len() + told.sandboxes.len() + told.containers.len();
         boot(&mut daemon, &mut disk, number, &mut random);
         seen.cuts += 1;
         seen.forgotten += daemon.log_of_this_start().matches("not listed").count();
-        for image in daemon.client().list_images(v1::ListImagesRequest::default()).unwrap().images {
-            seen.images += 1;
-            seen.layers += stock.check(&daemon, &image.id);
-        }
-        removes_all(&daemon, &mut seen);
+        images_are_right(&daemon, &stock, &told, &mut seen);
+        removes_all(&daemon, &told, &mut seen);
         works_on(&daemon, &stock);
     }
     host::figure(&format!("power cuts: {seen:?}, none wrong"));
