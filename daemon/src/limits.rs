@@ -79,6 +79,10 @@ pub const SHIM_ANSWER: Duration = Duration::from_secs(10);
 /// How long a shim may take for Hello while the daemon starts. One that is late is asked again later.
 pub const SHIM_RECOVER: Duration = Duration::from_secs(2);
 
+/// While the daemon starts: how long after the last shim's answer it waits for those that are still silent. Shims that only
+/// have to wait for a processor come one after the other; one that hangs holds up the rest no longer than this.
+pub const RECOVER_QUIET: Duration = Duration::from_millis(300);
+
 /// Between two attempts to reach a shim that holds its lock but does not answer.
 pub const SHIM_RETRY: Duration = Duration::from_secs(2);
 

@@ -4,6 +4,8 @@
 #![allow(unreachable_pub, missing_debug_implementations, reason = "a test program has no outside")]
 
 #[cfg(test)]
+mod adopt;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod cni;

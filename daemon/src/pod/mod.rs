@@ -3,6 +3,7 @@
 //! Owns: their order. Never: the state of either; it asks their owners.
 
 mod first_process;
+mod patience;
 mod records;
 pub mod recover;
 mod remove;

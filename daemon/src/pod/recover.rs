@@ -13,6 +13,7 @@ use protocol::{
 
 use super::{
     follow,
+    patience::{Patience, Waits},
     records::{self, Facts, made_at},
 };
 use crate::{
@@ -53,16 +54,18 @@ pub async fn recover(
     }
     sandboxes.networks().recovered();
     supervisors_without_files(layout, containers).await;
-    let mut looks = Vec::new();
+    let (mut looks, patience) = (Vec::new(), Patience::default());
     for name in store::names(&layout.containers())? {
         let Some((id, facts)) = container_entry(layout, containers, &name) else { continue };
         let facts = Arc::new(facts);
         let (layout, containers, boot_id) = (layout.clone(), containers.clone(), boot_id.to_owned());
         let rebooted = sandbox_boot(sandboxes, &facts.sandbox_id).is_some_and(|boot| boot != boot_id);
+        let waits = patience.waits();
         looks.push(tasks::spawn("recovery of a container", async move {
             // What cannot be looked at is unknown, not gone: it may run, and its watcher looks again.
-            let adopted =
-                condition(&layout, &containers, &id, &facts, rebooted).await.unwrap_or_else(|error| {
+            let adopted = condition(&layout, &containers, &id, &facts, (rebooted, waits))
+                .await
+                .unwrap_or_else(|error| {
                     tracing::error!(%id, %error, "a container cannot be looked at; its state is unknown");
                     Adopted::Silent
                 });
@@ -72,6 +75,7 @@ pub async fn recover(
             Ok::<_, io::Error>(())
         }));
     }
+    patience.run().await;
     for look in looks {
         match look.await {
             Ok(Ok(())) => found.containers += 1,
@@ -203,7 +207,7 @@ async fn condition(
     containers: &Containers,
     id: &ContainerId,
     facts: &Arc<ContainerFacts>,
-    rebooted: bool,
+    (rebooted, waits): (bool, Waits),
 ) -> io::Result<Adopted> {
     if !layout.container_created(id).exists() {
         return Ok(Adopted::HalfMade);
@@ -226,7 +230,11 @@ async fn condition(
     if !launched {
         return Ok(Adopted::Created);
     }
-    Ok(match inspect(&run_dir, &layout.exit_record(id)).await? {
+    let record = layout.exit_record(id);
+    let looked = waits.until_over(inspect(&run_dir, &record)).await;
+    // Its watcher asks again, and goes on asking.
+    let Some(looked) = looked else { return Ok(Adopted::Silent) };
+    Ok(match looked? {
         Condition::Alive(link, state) => match state.phase.enum_value_or_default() {
             Phase::EXITED => match ExitRecord::decode(&state.exit_record) {
                 Ok(record) => {
