@@ -26,6 +26,9 @@ pub const MESSAGE_MAX: usize = 16 << 20;
 /// How long one gRPC call may take before the client gives it up: the kubelet's own two minutes.
 pub const CALL: Duration = Duration::from_secs(120);
 
+/// Shims that a daemon makes ahead.
+pub const STANDBY: usize = 2;
+
 /// Lines of the daemon's log that are shown when a test fails.
 pub const LOG_TAIL: usize = 60;
 

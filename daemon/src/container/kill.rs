@@ -46,9 +46,15 @@ pub(super) async fn kill(
         let place = operations::still_in("container.end", limits::KILL_WAIT);
         return unkillable(format!("{place}: processes are left after SIGKILL (in the kernel, or frozen)"));
     }
+    // The shim may have come back since, and what it was told first may have been before there was anything to kill.
+    let link = view.borrow().link.clone().or(link);
     if let Some(link) = link
         && let Ok(state) = link.state(limits::SHIM_RECOVER).await
     {
+        let seen = view.wait_for(|view| view.exit.is_some());
+        if tokio::time::timeout(limits::SHIM_RECOVER, seen).await.is_ok() {
+            return Ending::nothing();
+        }
         // It answers and knows how the container ended: it must not be killed, or that is lost.
         let phase = state.phase.enum_value_or_default();
         return unkillable(format!(

@@ -155,9 +155,11 @@ pub(super) async fn go_on(facts: &ContainerFacts, link: &ShimLink) -> Result<shi
                 }
                 return link.state(limits::SHIM_ANSWER).await.map_err(gone);
             }
-            Phase::RUNNING | Phase::DRAINING => return Ok(state),
+            Phase::RUNNING => return Ok(state),
+            // Without a start its end is that of a start that failed, which its record will say.
+            Phase::DRAINING if state.started_at > 0 => return Ok(state),
             Phase::EXITED => return ended(facts, state),
-            Phase::PHASE_UNSPECIFIED | Phase::BORN | Phase::CREATING | Phase::STARTING => {
+            Phase::PHASE_UNSPECIFIED | Phase::BORN | Phase::CREATING | Phase::STARTING | Phase::DRAINING => {
                 state = link.next_state(state.sequence).await.map_err(gone)?;
             }
         }
@@ -167,7 +169,7 @@ pub(super) async fn go_on(facts: &ContainerFacts, link: &ShimLink) -> Result<shi
 /// Ended already: as a program that ran, or as one that never did.
 fn ended(facts: &ContainerFacts, state: shim::State) -> Result<shim::State, ContainerError> {
     match ExitRecord::decode(&state.exit_record) {
-        Ok(ExitRecord { status: ExitStatus::StartFailed, message, .. }) => {
+        Ok(ExitRecord { status: ExitStatus::StartFailed | ExitStatus::NeverStarted, message, .. }) => {
             Err(ContainerError::Start { id: facts.id.clone(), message })
         }
         _ => Ok(state),

@@ -250,7 +250,12 @@ impl Whose {
 
 /// How a container may end when something happens at this step: only who loses shim and keeper is lost.
 fn ends_at(step: &str) -> Ends {
-    if step == "container.lost" || Whose::of(step) == Whose::Keeper { Ends::ToldOrLost } else { Ends::Told }
+    match step {
+        "container.lost" => Ends::ToldOrLost,
+        "supervise.signal" => Ends::ToldOrKilled,
+        _ if Whose::of(step) == Whose::Keeper => Ends::ToldOrLost,
+        _ => Ends::Told,
+    }
 }
 
 /// Those of the product's steps that a test here comes by.

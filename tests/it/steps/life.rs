@@ -21,6 +21,8 @@ const LOST: i32 = 255;
 pub enum Ends {
     /// As they were told to.
     Told,
+    /// Or killed when their grace was over, where the signal could not be sent.
+    ToldOrKilled,
     /// Or lost, when their shim and its keeper were killed.
     ToldOrLost,
 }

@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use super::Counts;
-use crate::nursery::{Nursery, Process};
+use crate::nursery::{Nursery, Process, process};
 
 /// The flag in `fdinfo`, as the kernel prints it: octal, O_CLOEXEC.
 const CLOSE_ON_EXEC: u32 = 0o2_000_000;
@@ -16,11 +16,33 @@ const LISTENS: &str = "0A";
 /// A process's descriptors by kind (`socket`, `pipe`, `anon_inode`) or file.
 pub(super) fn by_kind(pid: u32) -> Counts {
     let mut kinds = Counts::new();
-    for target in targets(pid) {
-        let kind = target.split_once(":[").map_or(&*target, |(kind, _)| kind);
-        *kinds.entry(kind.to_owned()).or_default() += 1;
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return kinds };
+    for entry in entries.filter_map(Result::ok) {
+        let Ok(target) = fs::read_link(entry.path()) else { continue };
+        let target = target.to_string_lossy();
+        // `socket:[17]` is one of many; `anon_inode:[eventpoll]` says what it is.
+        let kind = match target.split_once(":[") {
+            Some((kind, _)) if kind != "anon_inode" => kind.to_owned(),
+            _ if target.ends_with("[pidfd]") => {
+                format!("pidfd of {}", held(pid, &entry.file_name().to_string_lossy()))
+            }
+            _ => target.into_owned(),
+        };
+        *kinds.entry(kind).or_default() += 1;
+    }
+    // A daemon holds one of a keeper that an earlier daemon started, and none of its own child.
+    if let Some(count) = kinds.get_mut("pidfd of taffrail-keeper") {
+        *count -= 1;
     }
     kinds
+}
+
+/// Name of the process that a pidfd holds.
+fn held(pid: u32, number: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap_or_default();
+    let held = text.lines().find_map(|line| line.strip_prefix("Pid:"));
+    let held = held.and_then(|pid| pid.trim().parse::<u32>().ok());
+    held.and_then(process).map_or_else(|| "a process that is gone".to_owned(), |process| process.name)
 }
 
 fn targets(pid: u32) -> Vec<String> {

@@ -5,7 +5,7 @@
 use protocol::shim::Phase;
 
 /// Where a container's life is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum State {
     /// No container yet.
     Born,
@@ -34,7 +34,7 @@ pub(crate) enum State {
 }
 
 /// What happens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Event {
     /// A call: become a container's supervisor.
     Launch,
@@ -69,7 +69,7 @@ pub(crate) enum Event {
 }
 
 /// What must be done about it, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Effect {
     /// Take up the container's files and run create.
     RunCreate,

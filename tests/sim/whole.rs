@@ -1,0 +1,112 @@
+//! One container's life with everything that may happen to it; and what is found when a guard is taken away.
+//!
+//! Never: a budget that is not said.
+
+use std::io::Write;
+
+use crate::{
+    explore::{Explored, explore},
+    machines::{Machines, OURS, container, shim, shim_step},
+    node::{Budget, Node},
+};
+
+/// States at most: more than the budgets below lead to.
+const MOST: usize = 4_000_000;
+
+/// What may happen within a run of `make test`.
+const BUDGET: Budget = Budget {
+    starts: 1,
+    stops: 1,
+    removes: 1,
+    daemon_deaths: 1,
+    shim_deaths: 1,
+    keeper_deaths: 1,
+    failures: 1,
+    silences: 1,
+};
+/// What may happen within a run of `make test-full`.
+const BUDGET_FULL: Budget =
+    Budget { starts: 2, stops: 2, removes: 2, daemon_deaths: 2, shim_deaths: 2, ..BUDGET };
+
+fn say(what: &str, explored: &Explored) {
+    let text = format!("figure: {}\n", explored.say(what));
+    // Past the capture of libtest.
+    std::io::stderr().write_all(text.as_bytes()).unwrap();
+}
+
+#[test]
+fn nothing_that_must_be_true_is_broken() {
+    let full = std::env::var_os("TAFFRAIL_TEST_FULL").is_some();
+    let budget = if full { BUDGET_FULL } else { BUDGET };
+    let explored = explore(&Node { machines: OURS, budget }, MOST);
+    say("a container's life, explored", &explored);
+    assert!(explored.violation.is_none() && explored.whole);
+}
+
+/// The violation that the exploration finds with these machines.
+fn found(what: &str, machines: Machines) -> String {
+    let explored = explore(&Node { machines, budget: BUDGET }, MOST);
+    say(what, &explored);
+    explored.violation.expect("it is found").0
+}
+
+#[test]
+fn a_guard_that_is_taken_away_is_missed() {
+    use container::{Effect, Event, State};
+    // Who does not answer is killed.
+    fn impatient(state: State, event: Event) -> (State, Vec<Effect>) {
+        match (state, event) {
+            (State::Running, Event::ShimSilent) => (State::Stopping, vec![Effect::Kill]),
+            _ => container::step(state, event),
+        }
+    }
+    let why = found(
+        "broken on purpose: a silent shim's container is killed",
+        Machines { container: impatient, ..OURS },
+    );
+    assert!(why.contains("nobody asked for it"), "{why}");
+
+    // A stop that comes while the container starts is answered at once.
+    fn hasty(state: State, event: Event) -> (State, Vec<Effect>) {
+        match (state, event) {
+            (State::Starting, Event::AskStop) => (State::Starting, vec![Effect::AnswerStopped]),
+            _ => container::step(state, event),
+        }
+    }
+    let why =
+        found("broken on purpose: a stop does not wait for the start", Machines { container: hasty, ..OURS });
+    assert!(why.contains("runs, or will"), "{why}");
+
+    // A question that comes while the container is created is forgotten.
+    fn forgetful(state: State, event: Event) -> (State, Vec<Effect>) {
+        match (state, event) {
+            (State::Creating, Event::AskStart) => (State::Creating, vec![]),
+            _ => container::step(state, event),
+        }
+    }
+    let why = found("broken on purpose: a start is not deferred", Machines { container: forgetful, ..OURS });
+    assert!(why.contains("a caller waits"), "{why}");
+
+    // A successor runs create again, whether it was begun or not.
+    fn twice(state: shim::State, event: shim::Event) -> (shim::State, Vec<shim::Effect>) {
+        match (state, event) {
+            (shim::State::Creating, shim::Event::TakenOver) => shim_step(state, shim::Event::TakenOverIdle),
+            _ => shim_step(state, event),
+        }
+    }
+    let why = found("broken on purpose: a successor creates again", Machines { shim: twice, ..OURS });
+    assert!(why.contains("a second time"), "{why}");
+
+    // A shim leaves when it is told to, whatever runs.
+    fn obedient(state: shim::State, event: shim::Event) -> (shim::State, Vec<shim::Effect>) {
+        match (state, event) {
+            (shim::State::Draining, shim::Event::OutputEnded) => {
+                (shim::State::Exited, vec![shim::Effect::Publish])
+            }
+            _ => shim_step(state, event),
+        }
+    }
+    let why =
+        found("broken on purpose: an end is told before it is recorded", Machines { shim: obedient, ..OURS });
+    assert!(!why.is_empty());
+}
