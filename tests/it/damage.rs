@@ -304,3 +304,48 @@ fn files_that_all_share_may_be_damaged_too() {
     // Layers that were read again have other numbers.
     daemon.settle();
 }
+
+#[test]
+fn an_image_whose_layer_is_gone_is_not_there() {
+    let Some(mut daemon) = Daemon::start() else { return };
+    let status = |daemon: &Daemon| {
+        let request = v1::ImageStatusRequest { image: ask::image(DEMO), verbose: false };
+        daemon.client().image_status(request).unwrap().image
+    };
+    assert!(status(&daemon).is_some());
+    fs::remove_dir_all(daemon.path("root/snapshots/layers/0")).unwrap();
+    assert!(status(&daemon).is_none(), "or no kubelet would pull it again");
+    let pod = daemon.run_pod("pod");
+    let create = ask::create(&pod.id, &ask::container("c", DEMO, &["exit", "4"]), &pod.config);
+    let error = daemon.client().create_container(create).unwrap_err();
+    assert_eq!(error.code(), tonic::Code::NotFound, "{error}");
+    daemon.import(&daemon.path("demo.tar"));
+    assert!(status(&daemon).is_some());
+    let id = daemon.run(&pod, "c", &["exit", "4"]);
+    assert_eq!(daemon.exited(&id).exit_code, 4);
+    daemon.remove_pods();
+    // The layer has another number now.
+    daemon.settle();
+}
+
+#[test]
+fn a_pod_whose_mounts_somebody_else_holds_can_be_removed() {
+    let Some(daemon) = Daemon::start() else { return };
+    let pod = daemon.run_pod("held");
+    let id = daemon.run(&pod, "c", &["sleep", "600"]);
+    // Another program with a copy of all mounts, and one of the files open.
+    let rootfs = daemon.path("state/bundles").join(&id).join("rootfs/demo");
+    let mut holder = std::process::Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", "exec sleep 600 < \"$0\""])
+        .arg(&rootfs)
+        .spawn()
+        .unwrap();
+    eventually(SOON, "the holder", || {
+        let open = fs::read_link(format!("/proc/{}/fd/0", holder.id())).unwrap_or_default();
+        open.ends_with("demo").then_some(())
+    });
+    let removed = daemon.client().remove_pod_sandbox(ask::remove_pod(&pod.id));
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    removed.unwrap();
+}

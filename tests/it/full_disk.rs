@@ -7,7 +7,6 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use cri_api::v1::{self, ContainerState};
@@ -15,49 +14,38 @@ use tempfile::TempDir;
 use tests::{
     ask,
     daemon::{Daemon, Options},
+    disk::Disk,
     eventually::eventually,
     host, image_file,
     image_file::DEMO,
     limits::SOON,
 };
 
-/// A small disk of its own: ext4 in a file, with some hundred inodes.
-struct Disk {
-    folder: TempDir,
+/// A small disk that can be filled: some hundred inodes, and no blocks that are kept for root, who is the daemon.
+struct Small {
+    disk: Disk,
+    at: TempDir,
 }
 
-impl Disk {
+impl Small {
     fn new() -> Option<Self> {
-        let folder = tempfile::Builder::new().prefix("tt-disk.").tempdir_in("/tmp").unwrap();
-        let image = folder.path().join("image");
-        fs::File::create(&image).unwrap().set_len(24 << 20).unwrap();
-        let Some(mkfs) = host::find("mkfs.ext4") else {
-            host::skip("mkfs.ext4", "no mkfs.ext4 here");
-            return None;
-        };
-        let disk = Self { folder };
-        fs::create_dir(disk.path()).unwrap();
-        // No blocks are kept for root, who is the daemon.
-        let made = Command::new(mkfs).args(["-q", "-m", "0", "-N", "512"]).arg(&image).status().unwrap();
-        let mounted =
-            Command::new("mount").args(["-o", "loop"]).arg(&image).arg(disk.path()).status().unwrap();
-        if !made.success() || !mounted.success() {
-            host::skip("loop", "no loop devices here");
-            return None;
-        }
-        Some(disk)
+        let mut disk = Disk::make_with(24 << 20, &["-m", "0", "-N", "512"])?;
+        let at = tempfile::Builder::new().prefix("tt-full.").tempdir_in("/tmp").unwrap();
+        disk.mount(at.path(), "rw");
+        Some(Self { disk, at })
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.path().join("disk")
+        self.at.path().to_owned()
     }
 
     /// Takes all blocks, or all inodes.
     fn fill(&self, what: Full) {
         let folder = self.path().join("filler");
-        fs::create_dir(&folder).unwrap();
+        fs::create_dir_all(&folder).unwrap();
         let mut size = 1 << 20;
-        for nr in 0.. {
+        let begin = fs::read_dir(&folder).unwrap().count();
+        for nr in begin.. {
             let path = folder.join(nr.to_string());
             let bytes = if what == Full::Blocks { vec![1; size] } else { Vec::new() };
             if put(&path, &bytes).is_ok() {
@@ -81,19 +69,13 @@ fn put(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     fs::write(path, bytes)
 }
 
-impl Drop for Disk {
-    fn drop(&mut self) {
-        Command::new("umount").arg("--lazy").arg(self.path()).status().ok();
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Full {
     Blocks,
     Inodes,
 }
 
-fn start(disk: &Disk) -> Option<Daemon> {
+fn start(disk: &Small) -> Option<Daemon> {
     if !host::can_run_containers() {
         return None;
     }
@@ -107,7 +89,7 @@ fn start(disk: &Disk) -> Option<Daemon> {
 }
 
 fn survives(what: Full) {
-    let Some(disk) = Disk::new() else { return };
+    let Some(mut disk) = Small::new() else { return };
     let Some(mut daemon) = start(&disk) else { return };
     // The first pod makes what stays.
     let first = daemon.run_pod("first");
@@ -139,7 +121,8 @@ fn survives(what: Full) {
         assert_eq!(daemon.exited(id).exit_code, code, "{what:?}");
     }
     client.remove_container(ask::remove(&stopped)).unwrap_or_else(|e| panic!("{what:?}: remove: {e}"));
-    // A death and a start on a full disk; meanwhile something ends.
+    // A death and a start on a disk that is quite full; meanwhile something ends.
+    disk.fill(what);
     let shims = client.shims().unwrap().containers;
     let pid = shims.iter().find(|shim| shim.container_id == killed).unwrap().init_pid;
     daemon.kill9();
@@ -166,6 +149,7 @@ fn survives(what: Full) {
         left.is_empty().then_some(())
     });
     drop(daemon);
+    disk.disk.unmount();
 }
 
 #[test]
@@ -176,4 +160,35 @@ fn a_disk_without_blocks() {
 #[test]
 fn a_disk_without_inodes() {
     survives(Full::Inodes);
+}
+
+#[test]
+fn a_disk_that_may_only_be_read() {
+    let Some(mut disk) = Small::new() else { return };
+    let Some(mut daemon) = start(&disk) else { return };
+    let pod = daemon.run_pod("pod");
+    let running = daemon.run(&pod, "running", &["sleep", "600"]);
+    let exited = daemon.run(&pod, "exited", &["exit", "3"]);
+    daemon.exited(&exited);
+    daemon.kill9();
+    disk.disk.remount("ro");
+    daemon.launch();
+    let client = daemon.client();
+    let listed = client.list_containers(v1::ListContainersRequest::default()).unwrap().containers.len();
+    assert_eq!(listed, 2);
+    assert_eq!(daemon.status(&running).state(), ContainerState::ContainerRunning);
+    assert_eq!(daemon.status(&exited).exit_code, 3);
+    assert_eq!(client.exec_sync(ask::exec(&running, &["/demo", "true"], 10)).unwrap().exit_code, 0);
+    let error = client.run_pod_sandbox(ask::run(&ask::pod("more", &daemon.path("logs")))).unwrap_err();
+    assert!(error.message().contains("Read-only"), "{error}");
+    let error = client.remove_container(ask::remove(&exited)).unwrap_err();
+    assert!(error.message().contains("Read-only"), "{error}");
+    disk.disk.remount("rw");
+    assert_eq!(daemon.status(&running).state(), ContainerState::ContainerRunning);
+    let client = daemon.client();
+    client.remove_container(ask::remove(&exited)).unwrap();
+    client.stop_container(ask::stop(&running, 0)).unwrap();
+    assert_eq!(daemon.exited(&running).exit_code, 137);
+    drop(daemon);
+    disk.disk.unmount();
 }

@@ -190,7 +190,11 @@ fn a_manifest_without_end() {
 #[test]
 fn a_registry_that_hangs_or_hangs_up() {
     let silent = |_: &Request, _: &Path, _: &str| Some(Answer::Hang(Vec::new()));
-    fails_then_works("silent", silent, &["RegistryUnavailable: ", "no answer in 1 s"]);
+    fails_then_works(
+        "silent",
+        silent,
+        &["RegistryUnavailable: ", "no answer in 1 s", "pull was still in step pull.resolve (image "],
+    );
     let up = |_: &Request, _: &Path, _: &str| Some(Answer::Raw(Vec::new()));
     fails_then_works("hangs up", up, &["RegistryUnavailable: "]);
     let stalls = |request: &Request, _: &Path, blob: &str| {

@@ -34,6 +34,11 @@ pub struct Disk {
 impl Disk {
     /// Makes one of this size; `None`: this host cannot, the test is skipped.
     pub fn make(bytes: u64) -> Option<Self> {
+        Self::make_with(bytes, &[])
+    }
+
+    /// The same with more options for mke2fs.
+    pub fn make_with(bytes: u64, options: &[&str]) -> Option<Self> {
         let missing = ["mke2fs", "e2fsck", "losetup"].into_iter().find(|name| host::find(name).is_none());
         if let Some(name) = missing {
             host::skip("loop", &format!("no {name} here"));
@@ -48,7 +53,7 @@ impl Disk {
         let disk = Self { folder, at: None };
         let file = File::create(disk.file()).expect("the folder can be written");
         file.set_len(bytes).expect("the file is sparse");
-        disk.run("mke2fs", &["-q", "-t", "ext4"]);
+        disk.run("mke2fs", &[&["-q", "-t", "ext4"], options].concat());
         Some(disk)
     }
 
@@ -60,6 +65,14 @@ impl Disk {
         let done = done.expect("mount can be run");
         assert!(done.status.success(), "mount: {}", String::from_utf8_lossy(&done.stderr));
         self.at = Some(at.to_owned());
+    }
+
+    /// Lets nothing be written any more (`ro`), or again (`rw`). Nobody may have a file open for writing.
+    pub fn remount(&self, how: &str) {
+        let at = self.at.as_ref().expect("it is mounted");
+        let done = Command::new("mount").args(["-o", &format!("remount,bind,{how}")]).arg(at).output();
+        let done = done.expect("mount can be run");
+        assert!(done.status.success(), "mount: {}", String::from_utf8_lossy(&done.stderr));
     }
 
     /// Cuts its power: what is not on it is lost, and every further write fails.

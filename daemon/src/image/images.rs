@@ -68,8 +68,14 @@ impl Images {
 
     /// The image meant by a name with or without tag or digest, by an id with or without `sha256:`, or by the
     /// beginning of one that fits no other.
+    /// One whose layers somebody has removed is not there, so that it is pulled again.
     pub fn find(&self, wanted: &str) -> Option<Arc<Image>> {
-        self.0.catalogue().find(wanted)
+        let found = self.0.catalogue().find(wanted)?;
+        let Some(lost) = found.layers.iter().find(|chain| !self.0.snapshots.has(chain)) else {
+            return Some(found);
+        };
+        tracing::warn!(id = found.id, layer = %lost, "an image's layer is gone; it has to be pulled or imported again");
+        None
     }
 
     /// Every image, with names or without.
@@ -82,7 +88,7 @@ impl Images {
     /// # Errors
     /// [`ImageError::InUse`] while a pin lives.
     pub fn remove(&self, wanted: &str) -> Result<(), ImageError> {
-        let Some(image) = self.find(wanted) else { return Ok(()) };
+        let Some(image) = self.0.catalogue().find(wanted) else { return Ok(()) };
         self.0.discard(&image)
     }
 

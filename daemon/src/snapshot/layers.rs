@@ -54,7 +54,10 @@ impl Layers {
     /// Reads every record; removes folders without one (a commit or a removal that was cut short).
     pub(super) fn open(root: &Path) -> Result<Self, SnapshotError> {
         let (layers, chains, copies) = (root.join("layers"), root.join("chains"), root.join("copies"));
-        for folder in [&layers, &chains, &copies] {
+        if let Err(error) = store::make_dir(&copies) {
+            tracing::warn!(%error, "records of layers will have no copies");
+        }
+        for folder in [&layers, &chains] {
             store::make_dir(folder).map_err(SnapshotError::disk("make the folder", folder))?;
         }
         let mut known = BTreeMap::new();

@@ -48,7 +48,14 @@ impl Overlay {
         let this = Self { root, handle, layers, writables };
         let empty = this.empty();
         store::make_dir(&empty).map_err(SnapshotError::disk("make the folder", &empty))?;
-        this.trial()?;
+        match this.trial() {
+            // What is there can be listed, stopped and removed on such a disk; a new container says what is wrong.
+            Err(error) if refuses_writes(&error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "the disk takes nothing: whether overlays can be mounted is not tried");
+            }
+            tried => tried?,
+        }
         Ok(this)
     }
 
@@ -161,4 +168,12 @@ fn make_upper(upper: &Path, top: &Path) -> io::Result<()> {
         Err(error) => Err(error),
         Ok(()) => copy_root(top, &File::open(upper)?),
     }
+}
+
+/// Whether the disk is to blame: it is full, or may only be read.
+fn refuses_writes(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    matches!(kind, Some(ReadOnlyFilesystem | StorageFull | QuotaExceeded))
+        || error.source().is_some_and(refuses_writes)
 }

@@ -28,7 +28,14 @@ fn open(path: &Path) -> io::Result<File> {
     // Not through a link: what is written into it is ours alone.
     let flags = nix::fcntl::OFlag::O_NOFOLLOW.bits();
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(path)
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+    match options.open(path) {
+        // One that is there can be locked all the same.
+        Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            OpenOptions::new().read(true).custom_flags(flags).open(path)
+        }
+        done => done,
+    }
 }
 
 /// Tries to take the lock on this file and to write `owner` into it.
