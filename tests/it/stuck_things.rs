@@ -375,3 +375,40 @@ fn a_timeline_is_found_by_id_and_name_and_outlives_the_daemon() {
     let text = explain(&daemon, &id).unwrap();
     assert!(text.contains("state: gone") && text.contains("remove: container.dismantle"), "{text}");
 }
+
+/// A file system of 64 KiB for logs; unmounted with the value.
+struct SmallLogs(tempfile::TempDir);
+
+impl SmallLogs {
+    fn mount() -> Self {
+        let folder = tempfile::Builder::new().prefix("tt-logs.").tempdir_in("/tmp").unwrap();
+        let flags = nix::mount::MsFlags::empty();
+        nix::mount::mount(Some("tmpfs"), folder.path(), Some("tmpfs"), flags, Some("size=64k")).unwrap();
+        Self(folder)
+    }
+}
+
+impl Drop for SmallLogs {
+    fn drop(&mut self) {
+        nix::mount::umount2(self.0.path(), nix::mount::MntFlags::MNT_DETACH).ok();
+    }
+}
+
+#[test]
+fn a_full_log_disk_blocks_nobody() {
+    let logs = SmallLogs::mount();
+    let Some(daemon) = Daemon::start() else { return };
+    let config = ask::pod("full", logs.0.path());
+    let id = daemon.client().run_pod_sandbox(ask::run(&config)).unwrap().pod_sandbox_id;
+    let pod = Pod { id, config };
+    // Ten megabytes into 64 KiB, at ten megabytes a second; then it ends with a code of its own.
+    let writer = daemon.run(&pod, "writer", &["pour", "10000000", "1", "9"]);
+    let sleeper = daemon.run(&pod, "sleeper", &["trap", "7", "600"]);
+    let client = daemon.client().within(DEADLINE);
+    assert_eq!(daemon.exited(&writer).exit_code, 9, "it has written all of it");
+    assert_eq!(client.exec_sync(ask::exec(&sleeper, &["/demo", "true"], 10)).unwrap().exit_code, 0);
+    assert_eq!(client.list_container_stats(Default::default()).unwrap().stats.len(), 1);
+    client.stop_container(ask::stop(&sleeper, 10)).unwrap();
+    assert_eq!(daemon.exited(&sleeper).exit_code, 7);
+    client.remove_pod_sandbox(ask::remove_pod(&pod.id)).unwrap();
+}
