@@ -60,10 +60,6 @@ impl Node {
         if shim.state == State::Draining {
             steps.push(("shim: the output has ended", self.feed_shim(world.clone(), Event::OutputEnded)));
         }
-        // A newborn without its daemon.
-        if shim.state == State::Born && world.daemon.is_none() {
-            steps.push(("shim: its daemon is gone", self.feed_shim(world.clone(), Event::ParentGone)));
-        }
     }
 
     fn command_steps(&self, world: &World, steps: &mut Steps) {

@@ -217,7 +217,11 @@ impl Node {
             }
         };
         if world.daemon.is_some() {
-            may("the daemon is killed", |left| &mut left.daemon_deaths, &|next| next.daemon = None);
+            may("the daemon is killed", |left| &mut left.daemon_deaths, &|next| {
+                next.daemon = None;
+                // A newborn sees it and leaves; until then it does nothing.
+                next.shim = next.shim.take().filter(|shim| shim.has_container);
+            });
         }
         if let Some(shim) = &world.shim {
             may("the shim is killed", |left| &mut left.shim_deaths, &|next| next.lose_shim());
