@@ -14,7 +14,7 @@ use tests::{
     daemon::{Daemon, Options},
     failpoints::{self, Failpoints},
     host,
-    kubelet_model::{Node, Pace},
+    kubelet_model::{Node, Pace, Truth},
     random::Random,
 };
 
@@ -29,6 +29,10 @@ const LOOK: Duration = Duration::from_millis(500);
 /// What the daemon's memory may grow by from the beginning to the end of its second half, by a straight line through
 /// the looks: in a short run what is being done just then weighs more than a leak, which grows with the time.
 const GROWTH_KIB: f64 = 3072.0;
+/// Descriptors and threads of the daemon that no number of faults may lead beyond: some for each of the pods' containers
+/// and the calls about them; the pools have their own bounds.
+const DESCRIPTORS: usize = 300;
+const THREADS: usize = 120;
 /// Looks at the beginning of that half that are left out: the daemon may be young.
 const WARM_UP: usize = 10;
 
@@ -41,6 +45,17 @@ fn pss(pid: u32) -> Option<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
     line.trim().trim_end_matches(" kB").parse().ok()
+}
+
+/// What must be true at any moment, where it costs little to look.
+fn look_around(daemon: &Daemon, truth: &Truth, most: &mut (usize, usize)) {
+    let count =
+        |what: &str| fs::read_dir(format!("/proc/{}/{what}", daemon.pid())).map_or(0, Iterator::count);
+    let (descriptors, threads) = (count("fd"), count("task"));
+    *most = (most.0.max(descriptors), most.1.max(threads));
+    if descriptors > DESCRIPTORS || threads > THREADS {
+        truth.violate(format!("the daemon has {descriptors} descriptors and {threads} threads"));
+    }
 }
 
 /// By how much a straight line through these grows from its first to its last; and their mean.
@@ -71,10 +86,13 @@ fn pods_come_and_go_while_everything_breaks() {
     let node = Node::start(daemon.client().clone(), &pace);
     let truth = &node.caller.clone().truth;
     let mut chaos = Chaos::new(points, seed, vec![bystander.id().to_owned()]);
-    chaos.go_on(&mut daemon, truth, (Scope::Everything, half), |_| {});
+    let mut most = (0, 0);
+    chaos
+        .go_on(&mut daemon, truth, (Scope::Everything, half), |daemon| look_around(daemon, truth, &mut most));
     let (mut looks, mut looked) = (Vec::new(), Instant::now());
     let pid = daemon.pid();
     chaos.go_on(&mut daemon, truth, (Scope::SparesTheDaemon, half), |daemon| {
+        look_around(daemon, truth, &mut most);
         if looked.elapsed() >= LOOK && daemon.pid() == pid {
             looked = Instant::now();
             looks.extend(pss(pid));
@@ -90,10 +108,12 @@ fn pods_come_and_go_while_everything_breaks() {
     host::figure(&format!(
         "soak: seed {seed}, {minutes} min, {} pods, {} containers ended ({} lost with their shim), {calls} calls \
          ({given_up} given up, {refused} refused); {faults}; the daemon's memory {mean:.0} KiB, grown by {grown:.0} KiB \
-         in the second half; {} violations",
+         in the second half, {} descriptors and {} threads at most; {} violations",
         summary.pods,
         summary.ended,
         summary.lost,
+        most.0,
+        most.1,
         summary.violations.len()
     ));
     let violations = summary.violations.join("\n");
