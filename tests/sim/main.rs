@@ -10,4 +10,6 @@ mod machines;
 #[cfg(test)]
 mod node;
 #[cfg(test)]
+mod pod;
+#[cfg(test)]
 mod whole;

@@ -6,8 +6,9 @@ use std::io::Write;
 
 use crate::{
     explore::{Explored, explore},
-    machines::{Machines, OURS, container, shim, shim_step},
+    machines::{Machines, OURS, container, sandbox, shim, shim_step},
     node::{Budget, Node},
+    pod::Pod,
 };
 
 /// States at most: more than the smaller budget leads to; of the larger one, what fits two GiB and three minutes.
@@ -44,6 +45,25 @@ fn nothing_that_must_be_true_is_broken() {
         say("a container's life with more deaths and questions, explored", &explored);
         assert!(explored.violation.is_none());
     }
+}
+
+#[test]
+fn a_sandbox_is_what_it_is_said_to_be() {
+    let explored = explore(&Pod { machine: sandbox::step }, MOST);
+    say("a sandbox's life, explored", &explored);
+    assert!(explored.violation.is_none() && explored.whole);
+
+    // A stop that failed leaves it stopped.
+    fn easy(state: sandbox::State, event: sandbox::Event) -> (sandbox::State, Vec<sandbox::Effect>) {
+        match sandbox::step(state, event) {
+            (sandbox::State::Undone, effects) => (sandbox::State::NotReady, effects),
+            other => other,
+        }
+    }
+    let explored = explore(&Pod { machine: easy }, MOST);
+    say("broken on purpose: a stop that failed has stopped it", &explored);
+    let why = explored.violation.expect("it is found").0;
+    assert!(why.contains("said to be stopped"), "{why}");
 }
 
 /// The violation that the exploration finds with these machines.
