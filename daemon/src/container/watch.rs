@@ -72,6 +72,8 @@ pub(super) async fn watch<T>(
                 tell(News::Exited(record)).await;
                 return;
             }
+            // Somebody else recorded its end, and it was removed: there is nothing to record a loss of.
+            Ok(Condition::Lost) if !parts.layout.container(&id).exists() => return,
             Ok(Condition::Lost) => match record_loss(&facts, &parts, &witness).await {
                 Ok(record) => {
                     tell(News::Exited(record)).await;

@@ -266,8 +266,6 @@ impl Node {
                 });
                 steps.push(("daemon: sends the shim away by force", killed));
             }
-            // Whoever follows the shim looks more often than a kill is patient.
-            _ if next.daemon.as_ref().is_some_and(|daemon| daemon.watch.is_some()) => {}
             _ => {
                 let lost = next.record_lost().and_then(|end| self.hear_exit(next, end));
                 steps.push(("daemon: the kill records the loss", lost));

@@ -2,7 +2,7 @@
 //!
 //! Never: kills anything that may still be supervised.
 
-use super::world::{Node, Steps, World};
+use super::world::{Made, Node, Steps, World};
 use crate::machines::{
     container::Event,
     shim::{self as machine, State as S},
@@ -61,6 +61,10 @@ impl Node {
         if let Some(end) = next.disk.exit {
             stop(&mut next);
             steps.push(("daemon: finds an exit record", self.hear_exit(next, end)));
+        } else if next.disk.made == Made::Nothing && next.held.is_none() {
+            // Somebody else recorded its end, and it was removed.
+            stop(&mut next);
+            steps.push(("daemon: nothing is left to follow", Ok(next)));
         } else if next.held.is_some() {
             self.silence(next, silent, steps);
         } else {
