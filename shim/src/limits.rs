@@ -27,12 +27,8 @@ pub(crate) const CONTROL_READ: usize = 16 * 1024;
 /// Events taken from epoll at once: all of a busy container's, without a large array on the stack.
 pub(crate) const EVENTS_MAX: usize = 32;
 
-/// Bytes asked of a terminal at once: what its line discipline gives (`N_TTY_BUF_SIZE`). The kernel does not say how
-/// many wait in it, so as many are marked beforehand.
-pub(crate) const TERMINAL_READ: usize = 4096;
-
-/// Bytes asked of a pipe that seems to be empty: those that may come between the question and the read.
-pub(crate) const EMPTY_READ: usize = 64;
+/// Bytes asked of a stream at first: a page, which is all that most containers write between two pauses.
+pub(crate) const FIRST_READ: usize = 4096;
 
 /// Reads of one stream before others get their turn: 256 KiB, so that a flood delays a call by a millisecond or so.
 pub(crate) const READS_PER_TURN: u32 = 4;

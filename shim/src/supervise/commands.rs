@@ -137,7 +137,7 @@ impl Supervisor {
         if let Some(console) = self.console.take() {
             let master = console.take(&self.poll)?;
             let again = || master.try_clone().because(|| "no descriptor is left".into());
-            self.pump.attach(&self.poll, 0, again()?, true)?;
+            self.pump.attach(&self.poll, 0, again()?)?;
             self.stdin = Stdin::open(again()?, launch.stdin_once);
             drop(std::fs::remove_file(launch.run_dir.console_socket()));
             self.kept.hold(Kind::TERMINAL, 0, 0, &master);
@@ -147,7 +147,7 @@ impl Supervisor {
         } else {
             for (number, pipe) in (0..).zip(pipes) {
                 if let Some(pipe) = pipe {
-                    self.pump.attach(&self.poll, number, pipe.into(), false)?;
+                    self.pump.attach(&self.poll, number, pipe.into())?;
                 }
             }
         }

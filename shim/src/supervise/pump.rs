@@ -18,19 +18,15 @@ use logs::{
 
 use super::{
     clock,
-    journal::{Expected, Journal},
+    journal::Journal,
     poll::{Poll, Source},
 };
 use crate::{
     fault::{Because, Fault},
-    limits::{
-        EMPTY_READ, GATHER, LOG_LOOK, MEMORY_KEEP, RAPID, READS_PER_TURN, SMALL_READ, TAIL_WAIT,
-        TERMINAL_READ,
-    },
+    limits::{FIRST_READ, GATHER, LOG_LOOK, MEMORY_KEEP, RAPID, READS_PER_TURN, SMALL_READ, TAIL_WAIT},
     steps,
     sys::{
         arena::{Arena, release_stack},
-        pipe,
         program::release_text,
     },
 };
@@ -51,6 +47,8 @@ pub(crate) struct Pump {
     looked: Option<Instant>,
     /// The log is another file since this was last asked.
     has_new_log: bool,
+    /// What the next read may bring at most: a page until one was full, so that a few bytes touch no more than that.
+    room: usize,
 }
 
 /// One stream.
@@ -59,8 +57,6 @@ pub(super) struct Output {
     pub(super) from: File,
     pub(super) stream: Stream,
     pub(super) splitter: LineSplitter,
-    /// Whether the kernel can say how much waits to be read.
-    is_terminal: bool,
     /// When its incomplete tail has waited long enough.
     tail_due: Option<Instant>,
     /// When it was last read and brought little.
@@ -80,6 +76,7 @@ impl Pump {
             touched: None,
             looked: None,
             has_new_log: false,
+            room: FIRST_READ,
         })
     }
 
@@ -110,20 +107,13 @@ impl Pump {
     }
 
     /// Reads this stream from now on: 0 stdout, 1 stderr.
-    pub(crate) fn attach(
-        &mut self,
-        poll: &Poll,
-        number: u32,
-        from: OwnedFd,
-        is_terminal: bool,
-    ) -> Result<(), Fault> {
+    pub(crate) fn attach(&mut self, poll: &Poll, number: u32, from: OwnedFd) -> Result<(), Fault> {
         let stream = if number == 0 { Stream::Stdout } else { Stream::Stderr };
         poll.read(&from, Source::Output(number))?;
         let output = Output {
             from: from.into(),
             stream,
             splitter: LineSplitter::default(),
-            is_terminal,
             tail_due: None,
             last_small: None,
         };
@@ -142,11 +132,8 @@ impl Pump {
         self.touched = Some(now);
         for _ in 0..READS_PER_TURN {
             let Some(Some(output)) = slot(&mut self.outputs, number) else { return };
-            let expected = output.expected();
-            self.journal.announce(number, expected);
-            let room = match expected {
-                Expected::Exact(length) | Expected::AtMost(length) => length,
-            };
+            let room = self.room;
+            self.journal.announce(number, room);
             let count = match output.from.read(&mut self.journal.input()[..room]) {
                 Ok(count) if count > 0 => count,
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
@@ -159,15 +146,16 @@ impl Pump {
             };
             let stamp = *self.stamper.at(clock::now());
             self.records(number, count, &stamp, now);
-            if count < READ_SIZE {
+            if count < room {
                 return;
             }
+            self.room = READ_SIZE;
         }
     }
 
     /// Makes records of so many bytes that were read, and writes them.
     fn records(&mut self, number: u32, count: usize, stamp: &[u8; STAMP_LEN], now: Instant) {
-        let Some(sink) = &mut self.sink else { return self.journal.nothing() };
+        let Some(sink) = &mut self.sink else { return self.journal.discard(count) };
         self.journal.got(number, count, stamp, sink.size());
         let Some(Some(output)) = slot(&mut self.outputs, number) else { return };
         let mut batch = Batch::new(self.memory.bytes());
@@ -290,6 +278,7 @@ impl Pump {
         if self.touched.is_some_and(|at| at + MEMORY_KEEP <= now) {
             self.memory.release();
             self.journal.release();
+            self.room = FIRST_READ;
             release_stack();
             release_text();
             self.touched = None;
@@ -336,18 +325,6 @@ impl Output {
         }
         std::thread::sleep(GATHER);
         Instant::now()
-    }
-
-    /// What the next read will bring.
-    fn expected(&self) -> Expected {
-        if self.is_terminal {
-            return Expected::AtMost(TERMINAL_READ);
-        }
-        match pipe::waiting(&self.from) {
-            // Its end, or nothing yet; some may come between the question and the read.
-            Ok(0) | Err(_) => Expected::AtMost(EMPTY_READ),
-            Ok(waiting) => Expected::Exact(waiting.min(READ_SIZE)),
-        }
     }
 }
 

@@ -27,13 +27,12 @@ impl Pump {
         }
         match self.journal.pending() {
             None => {}
-            Some(Pending::Read(_, Some(0))) => self.journal.nothing(),
-            Some(Pending::Read(number, Some(count))) => {
+            Some(Pending::Read(_, 0)) => self.journal.nothing(),
+            Some(Pending::Read(number, count)) => {
                 let stamp = *self.stamper.at(clock::now());
                 let base = self.sink.as_ref().map_or(0, FileSink::size);
                 self.replay(number, count, &stamp, base);
             }
-            Some(Pending::Read(_, None)) => self.mark("8 bytes of output may be missing"),
             Some(Pending::Written(number, count, stamp, base)) => self.replay(number, count, &stamp, base),
         }
         // Tails wait no longer for their rest than those of a shim that was not killed.

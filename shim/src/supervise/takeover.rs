@@ -112,7 +112,7 @@ impl Supervisor {
         let is_creating = matches!(self.state, State::Born | State::Creating);
         if let Some(terminal) = terminal {
             let again = || terminal.try_clone().because(|| "no descriptor is left".into());
-            self.pump.attach(&self.poll, 0, again()?, true)?;
+            self.pump.attach(&self.poll, 0, again()?)?;
             self.stdin = Stdin::open(again()?, once);
             self.terminal = Some(terminal);
             self.has_held_terminal = true;
@@ -121,7 +121,7 @@ impl Supervisor {
         } else if kind != StreamKind::Terminal {
             for (number, end) in (0..).zip(outputs) {
                 if let Some(end) = end {
-                    self.pump.attach(&self.poll, number, end, false)?;
+                    self.pump.attach(&self.poll, number, end)?;
                 }
             }
         }

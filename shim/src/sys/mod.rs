@@ -11,7 +11,6 @@ pub(crate) mod network;
 pub(crate) mod packet;
 pub(crate) mod pidfd;
 pub(crate) mod pidfd_info;
-pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod socket;

@@ -2,10 +2,10 @@
 //! the container's life is, and, for each read of the container's output, what was read and how far its records are
 //! written.
 //!
-//! A read goes: the bytes that are expected are announced, with a mark at their end that the read overwrites; they are
-//! read; their number, their stamp and the log's size are noted; their records are appended to the log; the splitters'
-//! tails are noted, and with that the read is done. A successor finds out from this where its predecessor was killed,
-//! and writes what is missing, once.
+//! A read goes: it is announced, into room that is full of a mark; what comes overwrites it; the number of bytes, their
+//! stamp and the log's size are noted; their records are appended to the log; the splitters' tails are noted, and with
+//! that the read is done. A successor finds out from this where its predecessor was killed, and writes what is missing,
+//! once.
 //!
 //! Owns: the memory and its layout. Never: reads a stream; writes a log.
 
@@ -36,7 +36,9 @@ const DONE: usize = 8;
 /// Sequence number of the read that is under way.
 const UNDER_WAY: usize = 9;
 const KIND: usize = 10;
-const EXPECTED: usize = 11;
+const READ: u64 = 1;
+const WRITTEN: u64 = 2;
+const ROOM: usize = 11;
 const COUNT: usize = 12;
 const BASE: usize = 13;
 const MARK: usize = 14;
@@ -66,27 +68,21 @@ const MARK_LEN: usize = size_of::<u64>();
 /// What was under way when a predecessor was killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pending {
-    /// A read whose bytes may have come: this many of this stream; `None`: nobody can know.
-    Read(u32, Option<usize>),
+    /// A read of this stream, of which so many bytes have come.
+    Read(u32, usize),
     /// Records of so many read bytes (0: of the tail alone), with this stamp, into a log of this size.
     Written(u32, usize, [u8; STAMP_LEN], u64),
-}
-
-/// How the number of bytes of a read is known beforehand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Expected {
-    /// Exactly.
-    Exact(usize),
-    /// Not more than this.
-    AtMost(usize),
 }
 
 /// The journal.
 #[derive(Debug)]
 pub(crate) struct Journal {
     memory: SharedMemory,
-    /// Changes with each read; a container cannot know it.
-    mark: u64,
+    /// What a container cannot know.
+    mark: [u8; MARK_LEN],
+    /// So many bytes of the room for input have been marked, but for those that a read has overwritten since.
+    marked: usize,
+    overwritten: usize,
 }
 
 impl Journal {
@@ -94,7 +90,7 @@ impl Journal {
     pub(crate) fn new() -> Result<Self, Fault> {
         let memory = SharedMemory::new(SIZE, MAPPED).because(|| "no memory for the journal".into())?;
         memory.store(VERSION, LAYOUT);
-        Ok(Self { memory, mark: seed() })
+        Ok(Self::over(memory))
     }
 
     /// A predecessor's.
@@ -103,7 +99,13 @@ impl Journal {
         if memory.load(VERSION) != LAYOUT {
             return Err(Fault::new("the journal has another layout"));
         }
-        Ok(Self { memory, mark: seed() })
+        Ok(Self::over(memory))
+    }
+
+    fn over(memory: SharedMemory) -> Self {
+        let mut mark = [0; MARK_LEN];
+        crate::sys::random(&mut mark);
+        Self { memory, mark, marked: 0, overwritten: 0 }
     }
 
     /// The memory, to be held.
@@ -116,34 +118,27 @@ impl Journal {
         &mut self.memory.bytes()[..READ_SIZE]
     }
 
-    /// Announces a read of a stream.
-    pub(crate) fn announce(&mut self, stream: u32, expected: Expected) {
-        self.mark = self.mark.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-        let mark = self.mark.to_le_bytes();
-        let (kind, length) = match expected {
-            Expected::Exact(length) => {
-                let end = &mut self.input()[length.saturating_sub(MARK_LEN)..length];
-                let short = end.len();
-                end.copy_from_slice(&mark[..short]);
-                (1, length)
-            }
-            Expected::AtMost(length) => {
-                self.input()[..length].chunks_mut(MARK_LEN).for_each(|part| {
-                    let short = part.len();
-                    part.copy_from_slice(&mark[..short]);
-                });
-                (2, length)
-            }
-        };
+    /// Announces a read of a stream, of at most so many bytes: a multiple of the mark's length.
+    pub(crate) fn announce(&mut self, stream: u32, room: usize) {
+        let mark = self.mark;
+        let (overwritten, marked) = (self.overwritten.next_multiple_of(MARK_LEN), self.marked);
+        let input = self.input();
+        for part in [0..overwritten.min(room), marked.min(room)..room] {
+            input[part].chunks_exact_mut(MARK_LEN).for_each(|part| part.copy_from_slice(&mark));
+        }
+        // What was overwritten beyond this read's room is marked when a read has that room.
+        self.marked = if overwritten > room { room } else { self.marked.max(room) };
+        self.overwritten = 0;
         let memory = &self.memory;
-        memory.store(MARK, self.mark);
-        memory.store(EXPECTED, to_word(length));
-        memory.store(KIND, kind << 32 | u64::from(stream));
+        memory.store(MARK, u64::from_le_bytes(mark));
+        memory.store(ROOM, to_word(room));
+        memory.store(KIND, READ << 32 | u64::from(stream));
         memory.store(UNDER_WAY, memory.load(DONE) + 1);
     }
 
     /// So many bytes of the stream were read (0: its tail is flushed) and get this stamp; the log is of this size.
     pub(crate) fn got(&mut self, stream: u32, count: usize, stamp: &[u8; STAMP_LEN], base: u64) {
+        self.overwritten = self.overwritten.max(count);
         let memory = &self.memory;
         for (number, part) in (STAMP..).zip(stamp.chunks(size_of::<u64>())) {
             let mut word = [0; size_of::<u64>()];
@@ -152,7 +147,7 @@ impl Journal {
         }
         memory.store(COUNT, to_word(count));
         memory.store(BASE, base);
-        memory.store(KIND, 3 << 32 | u64::from(stream));
+        memory.store(KIND, WRITTEN << 32 | u64::from(stream));
         // A flush was not announced.
         memory.store(UNDER_WAY, memory.load(DONE) + 1);
     }
@@ -175,6 +170,12 @@ impl Journal {
     /// The read came to nothing: no byte was there.
     pub(crate) fn nothing(&self) {
         self.memory.store(UNDER_WAY, self.memory.load(DONE));
+    }
+
+    /// So many bytes were read that go nowhere.
+    pub(crate) fn discard(&mut self, count: usize) {
+        self.overwritten = self.overwritten.max(count);
+        self.nothing();
     }
 
     /// What the splitters carried when the last read was done.
@@ -202,39 +203,23 @@ impl Journal {
         }
         let stream = u32::try_from(load(KIND) & u64::from(u32::MAX)).unwrap_or(0);
         let mark = load(MARK).to_le_bytes();
-        let expected = from_word(load(EXPECTED)).min(READ_SIZE);
-        match load(KIND) >> 32 {
-            1 => {
-                let end = &self.input()[expected.saturating_sub(MARK_LEN)..expected];
-                let is_there = *end == mark[..end.len()];
-                let count = match (is_there, expected >= MARK_LEN) {
-                    (false, _) => Some(expected),
-                    (true, true) => Some(0),
-                    // A few bytes may be as the mark by chance.
-                    (true, false) => None,
-                };
-                Some(Pending::Read(stream, count))
-            }
-            2 => {
-                let input = &self.input()[..expected];
-                // Up to the last byte that is not the mark's any more.
-                let touched = input.chunks(MARK_LEN).rposition(|part| *part != mark[..part.len()]);
-                let count = touched.map_or(0, |number| {
-                    let part = input.chunks(MARK_LEN).nth(number).unwrap_or_default();
-                    let kept = part.iter().zip(&mark).rev().take_while(|(a, b)| a == b).count();
-                    number * MARK_LEN + part.len() - kept
-                });
-                Some(Pending::Read(stream, Some(count)))
-            }
-            _ => {
-                let mut stamp = [0; STAMP_LEN];
-                for (part, number) in stamp.chunks_mut(size_of::<u64>()).zip(STAMP..) {
-                    let short = part.len();
-                    part.copy_from_slice(&load(number).to_le_bytes()[..short]);
-                }
-                Some(Pending::Written(stream, from_word(load(COUNT)).min(READ_SIZE), stamp, load(BASE)))
-            }
+        let room = from_word(load(ROOM)).min(READ_SIZE);
+        if load(KIND) >> 32 == READ {
+            // Up to the last byte that is not the mark's any more.
+            let mut parts = self.input()[..room].chunks_exact(MARK_LEN);
+            let count = parts.by_ref().rposition(|part| *part != mark).map_or(0, |number| {
+                let part = &self.input()[number * MARK_LEN..][..MARK_LEN];
+                let kept = part.iter().zip(&mark).rev().take_while(|(a, b)| a == b).count();
+                number * MARK_LEN + MARK_LEN - kept
+            });
+            return Some(Pending::Read(stream, count));
         }
+        let mut stamp = [0; STAMP_LEN];
+        for (part, number) in stamp.chunks_mut(size_of::<u64>()).zip(STAMP..) {
+            let short = part.len();
+            part.copy_from_slice(&load(number).to_le_bytes()[..short]);
+        }
+        Some(Pending::Written(stream, from_word(load(COUNT)).min(READ_SIZE), stamp, load(BASE)))
     }
 
     /// Remembers the order, once.
@@ -277,6 +262,7 @@ impl Journal {
 
     /// Gives memory back. No read is under way and no tail is carried.
     pub(crate) fn release(&mut self) {
+        (self.marked, self.overwritten) = (0, 0);
         self.memory.release();
     }
 }
@@ -302,13 +288,6 @@ fn to_word(length: usize) -> u64 {
 
 fn from_word(word: u64) -> usize {
     usize::try_from(word).unwrap_or(usize::MAX)
-}
-
-/// Where the marks begin: the kernel's own random bytes for this process.
-fn seed() -> u64 {
-    let mut bytes = [0; MARK_LEN];
-    crate::sys::random(&mut bytes);
-    u64::from_le_bytes(bytes) | 1
 }
 
 #[cfg(test)]
