@@ -113,3 +113,14 @@ fn resume<T>(error: tokio::task::JoinError) -> T {
         Err(error) => unreachable!("tasks are never cancelled: {error}"),
     }
 }
+
+/// Makes a folder at a path that a pod names, where nothing else waits: its file system may hang. The error says so.
+pub async fn foreign_folder(step: &'static str, folder: std::path::PathBuf) -> Result<(), String> {
+    let shown = folder.display().to_string();
+    let _place = operations::enter(step);
+    let made = blocking(Pool::Foreign, move || std::fs::create_dir_all(folder));
+    match tokio::time::timeout(limits::FOREIGN, made).await {
+        Ok(made) => made.map_err(|e| format!("{shown}: {e}")),
+        Err(_) => Err(format!("{}; is the file system of {shown} hung?", operations::still(limits::FOREIGN))),
+    }
+}

@@ -18,7 +18,7 @@ use crate::{
     shims::{Condition, LinkError, ShimLink, inspect},
     steps::attempt,
     store,
-    tasks::{Pool, blocking},
+    tasks::{Pool, blocking, foreign_folder},
 };
 
 pub(super) async fn start(
@@ -82,17 +82,19 @@ async fn launch(
 ) -> Result<ShimLink, ContainerError> {
     let id = ContainerId::parse(&facts.id).map_err(|e| ContainerError::step(&facts.id, "id", e))?;
     let request = request(facts, parts, &id)?;
+    if let Some(folder) = std::path::Path::new(&facts.log_path).parent().filter(|f| !f.as_os_str().is_empty())
     {
-        let (parts, id, log) = (parts.clone(), id.clone(), facts.log_path.clone());
+        let made = foreign_folder("container.log_folder", folder.to_owned()).await;
+        made.map_err(|e| ContainerError::step(&facts.id, "container.log_folder", e))?;
+    }
+    {
+        let (parts, id) = (parts.clone(), id.clone());
         let updated = (**resources != facts.config.resources).then(|| resources.clone());
         let prepare = move || {
             if let Some(resources) = updated {
                 bundle::write_limits(&parts.layout.bundle(&id), &resources, &parts.host)?;
             }
             store::make_dir(parts.layout.run_dir(&id).path())?;
-            if let Some(folder) = std::path::Path::new(&log).parent().filter(|_| !log.is_empty()) {
-                std::fs::create_dir_all(folder)?;
-            }
             store::replace(&parts.layout.container_launched(&id), b"")
         };
         attempt("container.launched", blocking(Pool::Disk, prepare))

@@ -12,7 +12,7 @@ use crate::{
     network, shims,
     steps::attempt,
     store, sys,
-    tasks::{Pool, blocking},
+    tasks::{Pool, blocking, foreign_folder},
 };
 
 /// Size of a pod's /dev/shm in bytes: what other runtimes give; the pod's memory limit counts it.
@@ -51,6 +51,10 @@ async fn make(facts: &Arc<SandboxFacts>, parts: &Arc<Parts>) -> Result<(), Sandb
     };
     disk_attempt("sandbox.facts", remember).await?;
     disk_attempt("sandbox.files", write_files).await?;
+    if !facts.config.log_directory.is_empty() {
+        let made = foreign_folder("sandbox.log_folder", facts.config.log_directory.clone().into()).await;
+        made.map_err(|e| SandboxError::step(&facts.id, "sandbox.log_folder", e))?;
+    }
     attempt("sandbox.namespaces", namespaces(facts, parts, &id))
         .await
         .map_err(|e| SandboxError::step(&facts.id, "sandbox.namespaces", e))?;
@@ -84,9 +88,6 @@ fn write_files(facts: &SandboxFacts, parts: &Parts, id: &SandboxId) -> io::Resul
     if config.ipc != Sharing::Node {
         store::make_dir(&layout.shm(id))?;
         sys::mounts::shm(&layout.shm(id), SHM_BYTES)?;
-    }
-    if !config.log_directory.is_empty() {
-        std::fs::create_dir_all(&config.log_directory)?;
     }
     Ok(())
 }
