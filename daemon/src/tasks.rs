@@ -8,7 +8,7 @@ use tokio::{
     sync::{Semaphore, SemaphorePermit},
     task::JoinHandle,
 };
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, Span, info_span};
 
 use crate::{limits, operations};
 
@@ -40,14 +40,23 @@ static IMPORT: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::IMP
 static WALK: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::WALK_POOL));
 static UNPACK: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(limits::UNPACK_POOL));
 
-/// Starts a task that belongs to nobody who waits: it ends by itself.
+/// Starts a task that belongs to nobody who waits: it ends by itself. Its span stands alone: one task that starts its
+/// successor again and again would make a chain of spans, none of which ever ends.
 pub fn spawn<F>(name: &'static str, work: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
+    spawn_in(info_span!(parent: None, "task", name), work)
+}
+
+fn spawn_in<F>(span: Span, work: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
     #[allow(clippy::disallowed_methods, reason = "the one home of spawn")]
-    tokio::spawn(work.instrument(info_span!("task", name)))
+    tokio::spawn(work.instrument(span))
 }
 
 /// Runs work that goes on when the caller's future is dropped (I5), and gives its result to a caller that is
@@ -57,7 +66,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    match spawn(name, operations::carry(work)).await {
+    match spawn_in(info_span!("task", name), operations::carry(work)).await {
         Ok(value) => value,
         Err(e) => resume(e),
     }

@@ -90,6 +90,8 @@ fn pods_come_and_go_while_everything_breaks() {
     chaos
         .go_on(&mut daemon, truth, (Scope::Everything, half), |daemon| look_around(daemon, truth, &mut most));
     let (mut looks, mut looked) = (Vec::new(), Instant::now());
+    // What was set to kill the daemon must not do so now.
+    chaos.calm(&mut daemon, truth);
     let pid = daemon.pid();
     chaos.go_on(&mut daemon, truth, (Scope::SparesTheDaemon, half), |daemon| {
         look_around(daemon, truth, &mut most);
@@ -116,6 +118,7 @@ fn pods_come_and_go_while_everything_breaks() {
         most.1,
         summary.violations.len()
     ));
+    assert!(!looks.is_empty(), "the daemon's memory was not looked at");
     let violations = summary.violations.join("\n");
     assert!(violations.is_empty(), "seed {seed}:\n{violations}\n{}", daemon.log_tail());
     assert!(grown <= GROWTH_KIB, "the daemon's memory grows by {grown:.0} KiB: {looks:?}");

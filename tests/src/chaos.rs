@@ -94,16 +94,21 @@ impl Chaos {
         }
     }
 
-    /// No more faults: everything that was set is cleared, what was stopped goes on, and a daemon serves.
-    pub fn end(&mut self, daemon: &mut Daemon, truth: &Truth) -> String {
+    /// Nothing that was set happens any more, and a daemon serves.
+    pub fn calm(&mut self, daemon: &mut Daemon, truth: &Truth) {
         for step in std::mem::take(&mut self.set) {
             self.points.clear(&step);
         }
+        self.revive(daemon, truth);
+    }
+
+    /// No more faults: everything that was set is cleared, what was stopped goes on, and a daemon serves.
+    pub fn end(&mut self, daemon: &mut Daemon, truth: &Truth) -> String {
+        self.calm(daemon, truth);
         for (pid, _) in std::mem::take(&mut self.stopped) {
             // It may have been killed meanwhile.
             kill(pid, Signal::SIGCONT).ok();
         }
-        self.revive(daemon, truth);
         let counts = self.counts.iter().map(|(what, count)| format!("{count} {what}"));
         counts.collect::<Vec<_>>().join(", ")
     }

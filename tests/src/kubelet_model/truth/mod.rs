@@ -135,8 +135,10 @@ impl Truth {
                 inner.violate(format!("sandbox {id} is listed after its removal"));
             }
             let name = sandbox.metadata.clone().unwrap_or_default();
-            if !names.insert((name.uid.clone(), name.attempt)) {
-                inner.violate(format!("two sandboxes are {} attempt {}", name.uid, name.attempt));
+            // What is left of one whose making failed, and whose removal failed too, is not ready and bears its name still.
+            let is_ready = sandbox.state() == PodSandboxState::SandboxReady;
+            if is_ready && !names.insert((name.uid.clone(), name.attempt)) {
+                inner.violate(format!("two ready sandboxes are {} attempt {}", name.uid, name.attempt));
             }
             if sandbox.state() == PodSandboxState::SandboxReady {
                 inner.ready.insert(id.clone());
