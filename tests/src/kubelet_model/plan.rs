@@ -10,6 +10,9 @@ const KILLED: i32 = 137;
 /// The demo program ends so at SIGTERM, unless its command says otherwise.
 const AT_TERM: i32 = 0;
 
+/// runc's own first process ends so at SIGTERM, where the signal came before it had become the program.
+const NOT_YET: i32 = 2;
+
 /// One container's program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plan {
@@ -49,10 +52,12 @@ impl Plan {
     /// Whether it may have ended with this code. `told`: somebody asked for its end.
     pub fn may_end(self, code: i32, told: bool) -> bool {
         match self {
-            Self::Exit(own, _) => code == i32::from(own) || (told && [KILLED, AT_TERM].contains(&code)),
+            Self::Exit(own, _) => {
+                code == i32::from(own) || (told && [KILLED, AT_TERM, NOT_YET].contains(&code))
+            }
             // Its own handler may not be there yet when the signal comes.
-            Self::Trap(own) => told && [i32::from(own), KILLED, AT_TERM].contains(&code),
-            Self::Stubborn => told && [KILLED, AT_TERM].contains(&code),
+            Self::Trap(own) => told && [i32::from(own), KILLED, AT_TERM, NOT_YET].contains(&code),
+            Self::Stubborn => told && [KILLED, AT_TERM, NOT_YET].contains(&code),
             Self::Broken => false,
         }
     }
