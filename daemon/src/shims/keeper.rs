@@ -40,7 +40,10 @@ pub(super) struct Keeper {
     dir: KeeperDir,
     program: Arc<ShimProgram>,
     cgroups: Cgroups,
-    connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
+    /// Held for a moment only: whoever asks who is there never waits for one that is being started.
+    place: Mutex<Option<Arc<Connection>>>,
+    /// One looks for it or starts it at a time.
+    turn: tokio::sync::Mutex<()>,
     /// The daemon ends.
     is_leaving: AtomicBool,
 }
@@ -70,7 +73,8 @@ impl Keeper {
             dir: KeeperDir::new(state),
             program,
             cgroups,
-            connection: tokio::sync::Mutex::default(),
+            place: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
             is_leaving: AtomicBool::new(false),
         }
     }
@@ -82,31 +86,36 @@ impl Keeper {
 
     /// The conversation with it; whether it is a new one.
     pub(super) async fn connection(&self) -> Result<(Arc<Connection>, bool), LinkError> {
-        let mut place = self.connection.lock().await;
-        if let Some(connection) = place.as_ref().filter(|connection| !connection.is_gone()) {
-            return Ok((connection.clone(), false));
+        let _turn = self.turn.lock().await;
+        if let Some(connection) = self.present() {
+            return Ok((connection, false));
         }
         let connection = match self.find().await {
             Some(connection) => connection,
             None => self.start().await?,
         };
-        *place = Some(connection.clone());
+        *self.place() = Some(connection.clone());
         Ok((connection, true))
     }
 
-    /// The conversation, where there is one.
-    pub(super) async fn present(&self) -> Option<Arc<Connection>> {
-        let place = self.connection.lock().await;
-        place.as_ref().filter(|connection| !connection.is_gone()).cloned()
+    /// The conversation, where there is one. Never waits.
+    pub(super) fn present(&self) -> Option<Arc<Connection>> {
+        self.place().as_ref().filter(|connection| !connection.is_gone()).cloned()
+    }
+
+    fn place(&self) -> std::sync::MutexGuard<'_, Option<Arc<Connection>>> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the conversation: a keeper with nothing to keep leaves then. Comes back when it has, or has no reason to.
     pub(super) async fn leave(&self) {
         self.is_leaving.store(true, Ordering::Release);
-        if let Some(connection) = self.present().await {
+        let turn = self.turn.lock().await;
+        if let Some(connection) = self.present() {
             tracing::debug!(kept = ?connection.kept().await, "the keeper may leave");
         }
-        let Some(connection) = self.connection.lock().await.take() else { return };
+        let Some(connection) = self.place().take() else { return };
+        drop(turn);
         connection.close();
         // Reaped, not only ended: until then its cgroup cannot be removed. It stays where it keeps somebody; then nobody
         // waits for it.
@@ -159,9 +168,17 @@ impl Keeper {
                 tracing::warn!(%error, "shims stay in the daemon's cgroup: what kills that cgroup kills them");
             }
         }
+        let greeted = match Packets::new(ours) {
+            Ok(packets) => Connection::greet(packets, &self.program).await,
+            Err(error) => Err(unreachable(error)),
+        };
+        if greeted.is_err() {
+            // The next try starts another. An error means that it has ended already.
+            child.start_kill().ok();
+        }
         // Reaps it when it leaves before the daemon does; it may well outlive us.
         tasks::spawn("reap keeper", async move { drop(child.wait().await) });
-        let connection = Connection::greet(Packets::new(ours).map_err(unreachable)?, &self.program).await?;
+        let connection = greeted?;
         tracing::info!(pid = connection.pid, "the keeper was started");
         Ok(connection)
     }

@@ -109,7 +109,7 @@ impl Shims {
 
     /// The keeper's process id and the containers that it keeps a shim for; `None`: there is none that answers.
     pub async fn kept(&self) -> Option<(i32, BTreeSet<String>)> {
-        let keeper = self.keeper.present().await?;
+        let keeper = self.keeper.present()?;
         let mut ids = keeper.kept().await.ok()?;
         // Those made ahead are nobody's yet.
         ids.remove("");
@@ -118,7 +118,7 @@ impl Shims {
 
     /// Kills a container's shim for good, where a keeper has it. For an explicit stop or removal only.
     pub async fn forget(&self, id: &ContainerId) {
-        let Some(keeper) = self.keeper.present().await else { return };
+        let Some(keeper) = self.keeper.present() else { return };
         if let Err(error) = keeper.forget(id.as_str()).await {
             tracing::warn!(%id, %error, "the keeper does not send a shim away");
         }
@@ -188,23 +188,34 @@ impl Shims {
     /// The only place where a shim is started.
     async fn spawn(self: &Arc<Self>) -> Result<Newborn, LinkError> {
         let keeper = self.keeper().await?;
-        let error = match self.spawn_by(keeper.clone()).await {
-            Ok(newborn) => return Ok(newborn),
-            Err(error) => error,
-        };
-        if matches!(error, LinkError::Silent { .. }) && !keeper.is_gone() {
-            keeper.give_up().await;
+        match self.spawn_by(keeper.clone()).await {
+            Err(_) if keeper.is_gone() => {}
+            // Killed by somebody: another is there at once. One that is slow has had its time.
+            Err(LinkError::Unreachable(_)) => {}
+            done => return done,
         }
-        // Killed, by us or another: the next one is asked.
-        if keeper.is_gone() { self.spawn_by(self.keeper().await?).await } else { Err(error) }
+        self.spawn_by(self.keeper().await?).await
     }
 
     async fn spawn_by(&self, keeper: Arc<Connection>) -> Result<Newborn, LinkError> {
         let unreachable = |e: io::Error| LinkError::Unreachable(format!("cannot be started: {e}"));
         let (ours, theirs) = StdStream::pair().map_err(unreachable)?;
-        let (_, handle) = keeper.spawn(theirs.into()).await?;
+        let born = keeper.spawn(theirs.into()).await;
+        if matches!(born, Err(LinkError::Silent { .. })) && !keeper.is_gone() {
+            keeper.give_up().await;
+        }
+        let (pid, handle) = born?;
+        let greeted = ShimLink::greet(ours, limits::SHIM_ANSWER).await;
+        // It alone, and not the keeper, which has answered and holds all the others.
+        if let Err(error) = &greeted {
+            tracing::warn!(%error, pid, "a newborn shim that cannot be used is killed");
+            if let Err(error) = handle.kill() {
+                tracing::warn!(%error, pid, "it cannot be killed");
+            }
+        }
+        let link = greeted?;
         let left = tasks::spawn("see a shim leave", async move { drop(handle.ended().await) });
-        Ok(Newborn { link: ShimLink::greet(ours, limits::SHIM_ANSWER).await?, left, keeper })
+        Ok(Newborn { link, left, keeper })
     }
 }
 
