@@ -11,6 +11,8 @@ use std::{
 
 use memfd::{FileSeal, Memfd, MemfdOptions};
 
+use crate::sys::program_text;
+
 /// The shim, static.
 pub const SHIM: &[u8] = include_bytes!(env!("TAFFRAIL_SHIM_BIN"));
 
@@ -29,6 +31,8 @@ impl ShimProgram {
         let options = MemfdOptions::default().allow_sealing(true).close_on_exec(true);
         let sealed = options.create("taffrail-shim").map_err(io::Error::other)?;
         (&mut sealed.as_file()).write_all(SHIM)?;
+        // A megabyte that nobody reads again.
+        program_text::forget(SHIM);
         let seals = [FileSeal::SealWrite, FileSeal::SealGrow, FileSeal::SealShrink, FileSeal::SealSeal];
         sealed.add_seals(&seals).map_err(io::Error::other)?;
         Ok(Self { sealed })

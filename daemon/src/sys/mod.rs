@@ -9,6 +9,7 @@ pub mod netlink;
 pub mod netns;
 pub mod packets;
 pub mod pidfd;
+pub mod program_text;
 pub mod rootfs;
 pub mod tied;
 pub mod tree_usage;
