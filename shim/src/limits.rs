@@ -118,8 +118,9 @@ pub(crate) const RECORD_RETRY: Duration = Duration::from_secs(1);
 /// Daemons connected to one keeper: one, its successor, and people's.
 pub(crate) const DAEMONS_MAX: usize = 8;
 
-/// Shims of one keeper: several times what a node runs. Each takes a few descriptors of it.
-pub(crate) const SLOTS_MAX: usize = 16_384;
+/// Shims of one keeper: several times what a node runs. Each takes a few descriptors of it, and a list of all must fit
+/// into a packet (some 75 bytes each, of the 208 KiB that a socket's buffer has by default).
+pub(crate) const SLOTS_MAX: usize = 2048;
 
 /// Descriptors held for one container: a dozen of its own, and three for each exec.
 pub(crate) const HELD_MAX: usize = 32 + 3 * EXECS_MAX;
@@ -127,6 +128,13 @@ pub(crate) const HELD_MAX: usize = 32 + 3 * EXECS_MAX;
 /// Shims that end one after the other before they have taken over, and the container is given up: half of them at
 /// once, half with a pause.
 pub(crate) const EARLY_DEATHS_MAX: u32 = 10;
+
+/// A shim that has lived so long in a killed one's place is sound, whatever ends it then.
+pub(crate) const SOUND_LIFE: Duration = Duration::from_secs(2);
+
+/// Turns of the keeper's loop before it reaps: all that was said by then is heard in one or two, and a listener that
+/// cannot be accepted from is always ready.
+pub(crate) const DRAIN_TURNS: usize = 64;
 
 /// The pause: what made it end may be over by then.
 pub(crate) const EARLY_PAUSE: Duration = Duration::from_millis(500);

@@ -108,6 +108,11 @@ pub(crate) fn pour(args: &[String]) -> Outcome {
     Ok(u8::try_from(code)?)
 }
 
+pub(crate) fn silent(args: &[String]) -> Outcome {
+    sys::close_outputs();
+    sleep(args)
+}
+
 /// stdout without the buffer that std puts before it.
 fn unbuffered() -> io::Result<fs::File> {
     io::stdout().as_fd().try_clone_to_owned().map(fs::File::from)

@@ -20,7 +20,7 @@ struct Command {
     run: fn(&[String]) -> Outcome,
 }
 
-const COMMANDS: [Command; 24] = [
+const COMMANDS: [Command; 25] = [
     Command { name: "hello", usage: "              print one line", run: commands::hello },
     Command {
         name: "count",
@@ -41,6 +41,11 @@ const COMMANDS: [Command; 24] = [
     Command { name: "exit", usage: "CODE [MS]      end with CODE, after MS ms", run: commands::exit },
     Command { name: "die", usage: "SIGNAL          end by this signal (not as PID 1)", run: commands::die },
     Command { name: "sleep", usage: "SECONDS       ends with 0 at SIGTERM", run: commands::sleep },
+    Command {
+        name: "silent",
+        usage: "SECONDS      close stdout and stderr, then sleep",
+        run: commands::silent,
+    },
     Command { name: "trap", usage: "CODE SECONDS   ends with CODE at SIGTERM", run: commands::trap },
     Command { name: "ignore-term", usage: "SECONDS", run: commands::ignore_term },
     Command {

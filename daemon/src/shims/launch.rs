@@ -64,7 +64,7 @@ impl Shims {
         if is_new {
             let (shims, heard) = (self.clone(), keeper.clone());
             tasks::spawn("hear the keeper", async move {
-                heard.hear(told).await;
+                heard.hear(|what| shims.told(what)).await;
                 if shims.keeper.is_leaving() {
                     return;
                 }
@@ -217,27 +217,44 @@ impl Shims {
         let left = tasks::spawn("see a shim leave", async move { drop(handle.ended().await) });
         Ok(Newborn { link, left, keeper })
     }
-}
 
-/// What the keeper tells unasked.
-fn told(what: What) {
-    let What::Replaced(news) = what else { return };
-    let (id, how, replaced) = (news.container_id, news.how, news.replaced);
-    if news.lost {
-        tracing::error!(
-            id,
-            how,
-            replaced,
-            "a shim was killed, and no other can take its place: the container is lost"
-        );
-    } else {
-        tracing::warn!(
-            id,
-            how,
-            replaced,
-            pid = news.shim_pid,
-            "a shim was killed; another one is in its place"
-        );
+    /// What the keeper tells unasked.
+    fn told(self: &Arc<Self>, what: What) {
+        let What::Replaced(news) = what else { return };
+        let (id, how, replaced) = (news.container_id, news.how, news.replaced);
+        if news.lost {
+            tracing::error!(
+                id,
+                how,
+                replaced,
+                "a shim was killed, and no other can take its place: the container is lost"
+            );
+        } else if news.cut {
+            tracing::warn!(
+                id,
+                pid = news.shim_pid,
+                "a shim does not speak with the keeper; it is brought to it again"
+            );
+            self.bring_again(&id);
+        } else {
+            tracing::warn!(
+                id,
+                how,
+                replaced,
+                pid = news.shim_pid,
+                "a shim was killed; another one is in its place"
+            );
+        }
+    }
+
+    fn bring_again(self: &Arc<Self>, id: &str) {
+        let (shims, run_dir) = (self.clone(), RunDir::new(self.run_dirs.join(id)));
+        tasks::spawn("hand over", async move {
+            let Some(keeper) = shims.keeper.present().await else { return };
+            if let Err(error) = hand_over(&run_dir, &keeper).await {
+                tracing::warn!(%error, run_dir = %run_dir.path().display(), "nobody keeps this shim");
+            }
+        });
     }
 }
 

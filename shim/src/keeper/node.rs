@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     fault::Fault,
-    limits::{CUT_GRACE, EARLY_DEATHS_MAX, EARLY_PAUSE, HELD_MAX, WARD_LOOK},
+    limits::{CUT_GRACE, DRAIN_TURNS, EARLY_DEATHS_MAX, EARLY_PAUSE, HELD_MAX, SOUND_LIFE, WARD_LOOK},
     steps,
     sys::{
         birth::Inherited,
@@ -158,12 +158,17 @@ impl Node {
         let Some(slot) = self.slots.get_mut(&number) else { return };
         match (word.verb.enum_value_or_default(), fd) {
             (Verb::HOLD, Some(fd)) if kind == Kind::SHIM => {
+                // What follows it must be of the same program.
+                let program = std::fs::File::open(format!("/proc/{}/exe", word.pid));
+                slot.program = program.ok().map(|program| Rc::new(program.into()));
                 let process = PidFd::of(fd);
                 if self.poll.read(&process, Source::Shim(number)).is_ok() {
                     slot.shim = Some(Shim { process, pid: word.pid });
                 }
             }
-            (Verb::HOLD, Some(fd)) if slot.held.len() < HELD_MAX => {
+            (Verb::HOLD, Some(fd))
+                if slot.held.len() < HELD_MAX || slot.held.contains_key(&(kind as i32, word.number)) =>
+            {
                 if kind == Kind::MEMORY {
                     slot.container.clone_from(&word.text);
                 }
@@ -179,7 +184,7 @@ impl Node {
                 slot.held.remove(&(kind as i32, word.number));
                 self.bury(number, Some((kind, word.number)));
             }
-            (Verb::TAKEN, _) => slot.early = 0,
+            (Verb::TAKEN, _) => slot.taken = Some(Instant::now()),
             (Verb::DONE, _) => {
                 slot.is_done = true;
                 slot.held.clear();
@@ -254,8 +259,12 @@ impl Node {
             return self.end(number, (!slot_is_over(self.slots.get(&number))).then(|| describe(ended)));
         }
         slot.replaced += 1;
-        // Set back by each that takes over: what one finds may be what ends all.
-        slot.early += 1;
+        // What one finds may be what ends all. That it was killed after it had taken over says nothing of the next.
+        let taken = slot.taken.take();
+        let was_killed = !matches!(ended, Some(Ended::Signal(signal)) if signal != KILL)
+            && !matches!(ended, Some(Ended::Code(_)));
+        let is_sound = taken.is_some_and(|at| was_killed || now > at + SOUND_LIFE);
+        slot.early = if is_sound || slot.replaced == 1 { 0 } else { slot.early + 1 };
         if slot.early > EARLY_DEATHS_MAX {
             return self.end(number, Some(describe(ended)));
         }
@@ -343,11 +352,17 @@ impl Node {
 
     fn due(&self) -> Option<Instant> {
         let again = self.slots.values().filter_map(|slot| slot.again).min();
+        let cut = self.slots.values().filter_map(|slot| slot.cut.filter(|_| slot.shim.is_some())).min();
         let strange = self.wards.values().any(|ward| !ward.is_ours() && ward.ended.is_none());
-        again.into_iter().chain(strange.then(|| Instant::now() + WARD_LOOK)).min()
+        again
+            .into_iter()
+            .chain(cut.map(|at| at + CUT_GRACE))
+            .chain(strange.then(|| Instant::now() + WARD_LOOK))
+            .min()
     }
 
     fn on_time(&mut self, now: Instant) {
+        self.leave_cut(now);
         let due: Vec<u32> = self
             .slots
             .iter()
@@ -370,6 +385,27 @@ impl Node {
         strange.into_iter().for_each(|number| self.ward_ended(number));
     }
 
+    /// A shim that lives and does not speak with us any more: what is held is not all there is, and would keep open what
+    /// it closes. The daemon may bring it again.
+    fn leave_cut(&mut self, now: Instant) {
+        let is_cut = |slot: &Slot| slot.shim.is_some() && slot.cut.is_some_and(|at| now > at + CUT_GRACE);
+        let cut: Vec<u32> =
+            self.slots.iter().filter(|(_, slot)| is_cut(slot)).map(|(&number, _)| number).collect();
+        for number in cut {
+            let Some(slot) = self.slots.get(&number) else { continue };
+            let mut news = Replaced { replaced: slot.replaced, cut: true, ..Replaced::default() };
+            news.container_id.clone_from(&slot.container);
+            if let Some(shim) = &slot.shim {
+                news.shim_pid = shim.pid;
+                self.poll.forget(&shim.process);
+            }
+            self.end(number, None);
+            if !news.container_id.is_empty() {
+                self.tell_all(What::Replaced(news));
+            }
+        }
+    }
+
     /// Reaps children that no shim waits for.
     ///
     /// One that has ended may be the very process whose id a runtime's command was about to write down when its shim
@@ -382,7 +418,11 @@ impl Node {
         if found.is_empty() {
             return Ok(());
         }
-        while self.turn(Some(Duration::ZERO))? {}
+        for _ in 0..DRAIN_TURNS {
+            if !self.turn(Some(Duration::ZERO))? {
+                break;
+            }
+        }
         let known: BTreeSet<i32> = self
             .slots
             .values()
@@ -399,6 +439,9 @@ impl Node {
         Ok(())
     }
 }
+
+/// SIGKILL: a shim does not end itself so.
+const KILL: u8 = 9;
 
 fn slot_is_over(slot: Option<&Slot>) -> bool {
     slot.is_none_or(|slot| slot.is_done)

@@ -152,6 +152,7 @@ impl Node {
         self.poll.read(&ours, Source::Channel(number))?;
         if let Some(slot) = self.slots.get_mut(&number) {
             slot.channel = Some(ours);
+            slot.cut = None;
         }
         self.start_in(number, theirs)
     }

@@ -33,8 +33,10 @@ pub(crate) struct Slot {
     pub(crate) replaced: u32,
     /// Nobody is to follow.
     pub(crate) is_done: bool,
-    /// Deaths one after the other, none of which had taken over.
+    /// Deaths one after the other of shims that had not taken over, or ended by themselves soon after.
     pub(crate) early: u32,
+    /// When the present shim had taken over.
+    pub(crate) taken: Option<Instant>,
     /// When another one is to be started.
     pub(crate) again: Option<Instant>,
     /// The program of its shims: a successor must read what its predecessor wrote. `None`: the keeper's own.
@@ -70,6 +72,7 @@ impl Slot {
             replaced: 0,
             is_done: false,
             early: 0,
+            taken: None,
             again: None,
             program: None,
             waiting: Vec::new(),
@@ -89,19 +92,23 @@ impl Slot {
     }
 
     /// Gives all that is held to the shim that is there now.
+    /// `false`: it does not take it; nobody waits for it twice.
     pub(crate) fn give<'a>(&self, ends: impl Iterator<Item = &'a Word>) -> bool {
-        let mut is_given = true;
         for (&(kind, number), held) in &self.held {
             let mut word = Word { number, pid: held.pid, ..Word::default() };
             word.verb = Verb::GIVE.into();
             word.kind = protobuf::EnumOrUnknown::from_i32(kind);
-            is_given &= self.say(&word, Some(&held.fd));
+            if !self.say(&word, Some(&held.fd)) {
+                return false;
+            }
         }
         for word in ends {
-            is_given &= self.say(word, None);
+            if !self.say(word, None) {
+                return false;
+            }
         }
         let mut go = Word { replaced: self.replaced, ..Word::default() };
         go.verb = Verb::GO.into();
-        is_given && self.say(&go, None)
+        self.say(&go, None)
     }
 }

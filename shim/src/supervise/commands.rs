@@ -61,6 +61,10 @@ impl Supervisor {
         // What follows is written down first, so that a successor finds the command or what came of it.
         self.happen(event);
         self.bury(step, &running);
+        if step == Step::Create {
+            // One that the keeper has told of already is not told of again.
+            self.init_ready();
+        }
     }
 
     /// A command has ended and what it made is known.
@@ -68,6 +72,10 @@ impl Supervisor {
         self.reaper.end(running.flight());
         running.bury();
         self.kept.release(Kind::COMMAND, step.number());
+        if step == Step::Create && self.terminal.is_some() {
+            self.kept.release(Kind::CONSOLE, 0);
+            self.kept.release(Kind::OUTPUT, 0);
+        }
     }
 
     pub(super) fn run_create(&mut self) -> Result<(), Fault> {
@@ -97,7 +105,8 @@ impl Supervisor {
         self.hold_streams();
         let kept = &mut self.kept;
         let tell = |process: &PidFd, pid: i32| kept.hold(Kind::COMMAND, Step::Create.number(), pid, process);
-        let running = Running::start(&create, borrow(&stage.given), self.inherited, &mut self.reaper, tell)?;
+        let started = Running::start(&create, borrow(&stage.given), self.inherited, &mut self.reaper, tell);
+        let running = started.inspect_err(|_| self.kept.release(Kind::COMMAND, Step::Create.number()))?;
         let watched = self.poll.read(running.process(), Source::Command);
         self.command = Some((Step::Create, running));
         watched
@@ -113,7 +122,8 @@ impl Supervisor {
         self.words = Words::listen([Some(out), None]);
         let kept = &mut self.kept;
         let tell = |process: &PidFd, pid: i32| kept.hold(Kind::COMMAND, step.number(), pid, process);
-        let running = Running::start(line, borrow(&given), self.inherited, &mut self.reaper, tell)?;
+        let started = Running::start(line, borrow(&given), self.inherited, &mut self.reaper, tell);
+        let running = started.inspect_err(|_| self.kept.release(Kind::COMMAND, step.number()))?;
         let watched = self.poll.read(running.process(), Source::Command);
         self.command = Some((step, running));
         watched
@@ -133,7 +143,11 @@ impl Supervisor {
         let Some(Container { launch, .. }) = &self.container else { return Ok(()) };
         let wards = &mut self.wards;
         let ward = |fd| wards.add(Kind::INIT, 0, fd);
-        let init = adopt(&launch.run_dir.pid_file(), whose, |pid| known.contains(&pid), ward)?;
+        // A killed shim may have got as far as to show it.
+        let init = match self.init.take() {
+            Some(init) => init,
+            None => adopt(&launch.run_dir.pid_file(), whose, |pid| known.contains(&pid), ward)?,
+        };
         if let Some(console) = self.console.take() {
             let master = console.take(&self.poll)?;
             let again = || master.try_clone().because(|| "no descriptor is left".into());
@@ -141,8 +155,7 @@ impl Supervisor {
             self.stdin = Stdin::open(again()?, launch.stdin_once);
             drop(std::fs::remove_file(launch.run_dir.console_socket()));
             self.kept.hold(Kind::TERMINAL, 0, 0, &master);
-            self.kept.release(Kind::CONSOLE, 0);
-            self.kept.release(Kind::OUTPUT, 0);
+            self.has_held_terminal = true;
             self.terminal = Some(master);
         } else {
             for (number, pipe) in (0..).zip(pipes) {

@@ -45,6 +45,7 @@ fn handle(shim: &mut Supervisor, children: &SignalFd, source: Source) {
             if let Some(console) = &mut shim.console {
                 console.ready(&shim.poll);
             }
+            shim.hold_delivered();
         }
         Source::Oom => {
             if shim.oom.ready(&shim.poll, Instant::now()) {

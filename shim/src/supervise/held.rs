@@ -4,7 +4,7 @@
 
 use protocol::keeper::Kind;
 
-use super::{machine::State, supervisor::Supervisor};
+use super::{machine::State, stage::Console, supervisor::Supervisor};
 use crate::sys::pidfd::PidFd;
 
 impl Supervisor {
@@ -22,7 +22,9 @@ impl Supervisor {
     /// Its streams and its log, as they are now.
     pub(super) fn hold_streams(&mut self) {
         self.hold_log();
-        for (number, end) in self.pump.ends().chain(self.words.ends()) {
+        // Until create has ended, they are read for the runtime's words.
+        let words = self.words.ends().filter(|_| matches!(self.state, State::Born | State::Creating));
+        for (number, end) in self.pump.ends().chain(words) {
             // With a terminal, what is read is the terminal itself.
             if self.terminal.is_none() {
                 self.kept.hold(Kind::OUTPUT, number, 0, end);
@@ -57,7 +59,19 @@ impl Supervisor {
             self.has_held_terminal = false;
             self.kept.release(Kind::TERMINAL, 0);
         }
+        for (number, end) in self.pump.take_closed() {
+            self.poll.forget(&end);
+            self.kept.release(Kind::OUTPUT, number);
+        }
+        self.pump.replace_removed_log();
         self.hold_new_log();
+    }
+
+    /// The terminal, as soon as the runtime has delivered it.
+    pub(super) fn hold_delivered(&mut self) {
+        if let Some(master) = self.console.as_ref().and_then(Console::master) {
+            self.kept.hold(Kind::TERMINAL, 0, 0, master);
+        }
     }
 
     /// The log, where it is a new one.

@@ -47,6 +47,11 @@ pub(crate) struct Pump {
     looked: Option<Instant>,
     /// The log is another file since this was last asked.
     has_new_log: bool,
+    /// The log's file has no name any more.
+    log_is_gone: bool,
+    /// Reading ends that are not read any more, to be watched and held no more: the keeper has them open too, so their
+    /// closing alone would not end the watch.
+    closed: Vec<(u32, File)>,
     /// What the next read may bring at most: a page until one was full, so that a few bytes touch no more than that.
     room: usize,
 }
@@ -76,6 +81,8 @@ impl Pump {
             touched: None,
             looked: None,
             has_new_log: false,
+            log_is_gone: false,
+            closed: Vec::new(),
             room: FIRST_READ,
         })
     }
@@ -126,7 +133,7 @@ impl Pump {
     /// The stream has bytes or has ended: reads some and writes them to the log.
     pub(crate) fn ready(&mut self, number: u32) {
         let now = Instant::now();
-        self.replace_removed_log(now);
+        self.look_at_log(now);
         let Some(Some(output)) = slot(&mut self.outputs, number) else { return };
         let now = output.gather(now);
         self.touched = Some(now);
@@ -194,9 +201,17 @@ impl Pump {
     /// A stream has come to its end.
     fn end(&mut self, number: u32, now: Instant) {
         self.flush(number, now);
-        if let Some(place) = slot(&mut self.outputs, number) {
-            *place = None;
-        }
+        self.close(number);
+    }
+
+    fn close(&mut self, number: u32) {
+        let output = slot(&mut self.outputs, number).and_then(Option::take);
+        self.closed.extend(output.map(|output| (number, output.from)));
+    }
+
+    /// Reading ends that were closed since this was last asked.
+    pub(crate) fn take_closed(&mut self) -> Vec<(u32, File)> {
+        std::mem::take(&mut self.closed)
     }
 
     /// Reads what has come so far, for as long as some comes in this turn.
@@ -207,12 +222,19 @@ impl Pump {
 
     /// Somebody removed the log without asking for a new one: what is written now, nobody could ever read. Looked
     /// at once a second, and only while output comes.
-    fn replace_removed_log(&mut self, now: Instant) {
+    fn look_at_log(&mut self, now: Instant) {
         if self.looked.is_some_and(|at| now < at + LOG_LOOK) {
             return;
         }
         self.looked = Some(now);
-        if let Some(sink) = self.sink.as_mut().filter(|sink| sink.is_unlinked()) {
+        self.log_is_gone = self.sink.as_ref().is_some_and(FileSink::is_unlinked);
+    }
+
+    /// Goes on in a new log where the old one was removed. Between two reads: the journal counts on one file.
+    pub(crate) fn replace_removed_log(&mut self) {
+        if std::mem::take(&mut self.log_is_gone)
+            && let Some(sink) = &mut self.sink
+        {
             // Its folder may be gone too; then it is tried again a second later.
             self.has_new_log |= sink.reopen().unwrap_or(false);
         }
@@ -228,8 +250,10 @@ impl Pump {
         steps::reach("supervise.log_end");
         let now = Instant::now();
         let stamp = *self.stamper.at(clock::now());
-        (0..2).for_each(|number| self.flush(number, now));
-        self.outputs = [None, None];
+        for number in 0..2 {
+            self.flush(number, now);
+            self.close(number);
+        }
         if let Some(sink) = &mut self.sink {
             sink.close(&stamp, now);
         }

@@ -107,8 +107,13 @@ impl Console {
     }
 
     /// One that a killed shim had made.
-    pub(crate) fn take_over(listener: OwnedFd) -> Self {
-        Self { listener: listener.into(), connection: None, master: None }
+    pub(crate) fn take_over(listener: OwnedFd, master: Option<OwnedFd>) -> Self {
+        Self { listener: listener.into(), connection: None, master }
+    }
+
+    /// The terminal, where it has come.
+    pub(crate) fn master(&self) -> Option<&OwnedFd> {
+        self.master.as_ref()
     }
 
     /// Where the runtime connects.
@@ -150,6 +155,8 @@ impl Console {
     pub(crate) fn take(mut self, poll: &Poll) -> Result<OwnedFd, Fault> {
         // It may have come together with the runtime's end.
         self.ready(poll);
+        // The keeper has the listener open too: its closing would not end the watch.
+        poll.forget(&self.listener);
         let master = self.master.ok_or_else(|| Fault::new("the runtime delivered no terminal"))?;
         set_nonblocking(&master)?;
         Ok(master)

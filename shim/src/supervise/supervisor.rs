@@ -214,7 +214,8 @@ impl Supervisor {
 
     /// The init process may have ended.
     pub(crate) fn init_ready(&mut self) {
-        let Some(init) = &self.init else { return };
+        // Before create is judged it is nobody's yet, and looked at again then.
+        let Some(init) = self.init.as_ref().filter(|_| self.state != State::Creating) else { return };
         let Ok(Some(ended)) = init.process.peek() else { return };
         self.poll.forget(&init.process);
         let Some(init) = self.init.take() else { return };

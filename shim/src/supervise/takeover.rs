@@ -106,10 +106,17 @@ impl Supervisor {
     fn take_streams(&mut self, estate: &mut Estate) -> Result<(), Fault> {
         let Some(Container { launch, .. }) = &self.container else { return Ok(()) };
         let (kind, once, log) = (launch.streams, launch.stdin_once, launch.log.clone());
-        let terminal = estate.take(Kind::TERMINAL, 0).map(|(fd, _)| fd);
+        let mut terminal = estate.take(Kind::TERMINAL, 0).map(|(fd, _)| fd);
         let outputs = [0, 1].map(|number| estate.take(Kind::OUTPUT, number).map(|(fd, _)| fd));
         // Until create has ended, what comes is the runtime's words.
         let is_creating = matches!(self.state, State::Born | State::Creating);
+        if let Some((console, _)) = estate.take(Kind::CONSOLE, 0)
+            && is_creating
+        {
+            let console = Console::take_over(console, terminal.take());
+            console.watch(&self.poll)?;
+            self.console = Some(console);
+        }
         if let Some(terminal) = terminal {
             let again = || terminal.try_clone().because(|| "no descriptor is left".into());
             self.pump.attach(&self.poll, 0, again()?)?;
@@ -124,11 +131,6 @@ impl Supervisor {
                     self.pump.attach(&self.poll, number, end)?;
                 }
             }
-        }
-        if let Some((console, _)) = estate.take(Kind::CONSOLE, 0) {
-            let console = Console::take_over(console);
-            console.watch(&self.poll)?;
-            self.console = Some(console);
         }
         if let Some((stdin, _)) = estate.take(Kind::STDIN, 0) {
             self.stdin = Stdin::open(stdin, once);

@@ -156,6 +156,7 @@ impl Execs {
             (Ok(command), Some(exec)) => exec.stage = Stage::Command(command),
             (Ok(_), None) => {}
             (Err(fault), _) => {
+                around.kept.release(Kind::EXEC_COMMAND, number);
                 self.forget(number, around);
                 return Err(Refusal::failed(&fault));
             }
@@ -262,16 +263,26 @@ impl Execs {
             let command_time = Duration::from_millis(exec.command_ms);
             let deadline = (exec.deadline > 0).then(|| clock::from_nanos(exec.deadline));
             let stage = match (process, command) {
-                (Some(process), _) => Stage::Process(process),
+                (Some(process), command) => {
+                    if command.is_some() {
+                        around.kept.release(Kind::EXEC_COMMAND, exec.number);
+                    }
+                    Stage::Process(process)
+                }
                 (None, Some(command)) => {
                     Stage::Command(Running::adopted(command, command_time, around.reaper))
                 }
                 (None, None) => Stage::Gone,
             };
             let is_gone = matches!(stage, Stage::Gone);
-            let exec_ = Exec { id, outcome, stage, groups, command_time, deadline, killing: None };
-            self.running.insert(exec.number, exec_);
-            if is_gone {
+            let now = Instant::now();
+            // One whose time is over was being killed, and is killed on.
+            let killing = deadline.is_some_and(|at| at <= now).then_some((now, now + KILL_GRACE));
+            let taken = Exec { id, outcome, stage, groups, command_time, deadline, killing };
+            self.running.insert(exec.number, taken);
+            if killing.is_some() {
+                self.kill_on(exec.number, now, around);
+            } else if is_gone {
                 // Killed before its gate was opened, or when its end was just told.
                 let why = "its shim was killed before it began";
                 self.finish(exec.number, How::Failure(failure("exec", why, false)), around);
