@@ -227,6 +227,15 @@ fn a_killed_keeper_is_replaced_and_the_next_one_keeps_what_is_there() {
     }
 }
 
+/// Whether a process has a pidfd of another one.
+fn has_handle(holder: u32, of: u32) -> bool {
+    let infos = std::fs::read_dir(format!("/proc/{holder}/fdinfo")).into_iter().flatten().flatten();
+    let line = format!("Pid:\t{of}");
+    infos
+        .filter_map(|info| std::fs::read_to_string(info.path()).ok())
+        .any(|text| text.lines().any(|l| l == line))
+}
+
 /// Whether the kernel tells the exit status of somebody else's child (`PIDFD_INFO_EXIT`).
 fn kernel_tells() -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -265,6 +274,7 @@ fn without_shim_and_keeper_an_end_of_its_own_is_still_true_where_the_kernel_tell
     let pod = daemon.run_pod("lost");
     let id = daemon.run(&pod, "c", &["trap", "11", "600"]);
     let (shim, init) = shim(&daemon, &id);
+    eventually(SOON, "the daemon's own handle of init", || has_handle(daemon.pid(), init).then_some(()));
     // Stopped, they see nothing of its end; killed, they take the knowledge with them.
     for pid in [keeper(&daemon), shim] {
         kill(Pid::from_raw(pid.cast_signed()), Signal::SIGSTOP).unwrap();
