@@ -55,7 +55,7 @@ pub(super) async fn start(
 }
 
 /// What is in the place of a shim whose conversation broke; silent only when it stays so.
-async fn replaced(facts: &ContainerFacts, parts: &Parts) -> Option<Condition> {
+pub(super) async fn replaced(facts: &ContainerFacts, parts: &Parts) -> Option<Condition> {
     let id = ContainerId::parse(&facts.id).ok()?;
     let run_dir = parts.layout.run_dir(&id);
     let mut last = None;

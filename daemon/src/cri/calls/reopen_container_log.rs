@@ -6,7 +6,7 @@ use cri_api::v1;
 use tonic::Status;
 
 use crate::{
-    container::{ContainerError, Containers},
+    container::{ContainerError, Containers, reopen_log},
     cri::{convert::required, error},
     operations,
 };
@@ -18,14 +18,13 @@ pub(in crate::cri) async fn handle(
     let wanted = required(&request.container_id, "container_id")?;
     let container = containers.get(&wanted).map_err(error::container)?;
     let view = container.view();
-    let id = container.facts.id.clone();
     let Some(link) = view.link.clone() else {
+        let id = container.facts.id.clone();
         let state = view.word();
         return Err(error::container(ContainerError::State { id, state, what: "given a new log" }));
     };
     let _place = operations::enter("log.reopen");
-    link.reopen_log()
-        .await
-        .map_err(|e| error::container(ContainerError::Shim { id, message: e.to_string(), gone: false }))?;
+    let done = reopen_log(&container.facts, containers.parts(), &link).await;
+    done.map_err(error::container)?;
     Ok(v1::ReopenContainerLogResponse {})
 }
