@@ -3,7 +3,7 @@
 //! Lost is not unknown: only a free lock without a record means that nobody saw the end. Owns: this question,
 //! and sending away a shim that does not answer. Never: kills a container.
 
-use std::{io, path::Path};
+use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
 use protocol::{
     exit_record::ExitRecord, limits::RECORD_MAX, rundir::RunDir, shim, status_record::StatusRecord,
@@ -74,7 +74,8 @@ pub fn read_exit_record(path: &Path) -> io::Result<Option<ExitRecord>> {
     }
 }
 
-/// Kills a shim that does not answer, if one holds the lock. For an explicit stop or removal only. Blocking.
+/// Kills a shim that does not answer, if one holds the lock. For an explicit stop or removal only, and after the keeper
+/// was asked to do it: this is for one that no keeper knows. Blocking.
 pub fn dismiss_by_force(run_dir: &RunDir) -> io::Result<()> {
     if lock::is_free(&run_dir.lock())? {
         return Ok(());
@@ -84,13 +85,33 @@ pub fn dismiss_by_force(run_dir: &RunDir) -> io::Result<()> {
     };
     let status = StatusRecord::decode(&bytes).map_err(io::Error::other)?;
     let Some(handle) = PidFd::open(status.shim_pid)? else { return Ok(()) };
-    // The number is true only while the lock is held; and it must be one of our programs.
-    let name = store::read(Path::new(&format!("/proc/{}/comm", status.shim_pid)))?.unwrap_or_default();
+    // Looked at with the handle open. The keeper holds the lock for a shim that is dead, whose number may be that of
+    // another container's by now: the process itself must hold it.
+    let is_it = is_shim_of(status.shim_pid, &run_dir.lock())?;
     if lock::is_free(&run_dir.lock())? {
         return Ok(());
     }
-    if !name.starts_with(b"taffrail-shim") {
-        return Err(io::Error::other(format!("process {} is no shim", status.shim_pid)));
+    if !is_it {
+        return Err(io::Error::other(format!(
+            "process {} is not the shim that holds the lock",
+            status.shim_pid
+        )));
     }
     handle.kill()
+}
+
+/// Whether a process is a shim that has this lock open.
+fn is_shim_of(pid: i32, lock: &Path) -> io::Result<bool> {
+    let own = Path::new("/proc").join(pid.to_string());
+    let name = store::read(&own.join("comm"))?.unwrap_or_default();
+    if !name.starts_with(b"taffrail-shim") {
+        return Ok(false);
+    }
+    let wanted = fs::metadata(lock)?;
+    let mut open = fs::read_dir(own.join("fd"))?.filter_map(|entry| Some(entry.ok()?.path()));
+    Ok(open.any(|fd| {
+        // By name first: to look at a file on a network whose server is gone may take for ever.
+        fs::read_link(&fd).is_ok_and(|path| path.file_name() == lock.file_name())
+            && fs::metadata(&fd).is_ok_and(|file| (file.dev(), file.ino()) == (wanted.dev(), wanted.ino()))
+    }))
 }
