@@ -21,7 +21,7 @@ use crate::{
     container::{self, Adopted, ContainerFacts, Containers, Resources, User, record_lost},
     layout::Layout,
     sandbox::{self, PodInit, SandboxFacts, Sandboxes, lifecycle::State},
-    shims::{Condition, end_strays, inspect, read_exit_record},
+    shims::{Condition, Stray, end_strays, inspect, read_exit_record},
     steps::reach,
     store, tasks,
 };
@@ -88,19 +88,37 @@ pub async fn recover(
     Ok(found)
 }
 
-/// Where a run directory is gone that a launch has made, the state folder was wiped: what supervised is out of reach.
+/// Where a run directory is gone that a launch has made, what supervised is out of reach: the state folder was wiped, or
+/// one container's part of it. Only who lost its own files is ended.
 async fn supervisors_without_files(layout: &Layout, containers: &Containers) {
-    let (layout, cgroups) = (layout.clone(), containers.parts().cgroups.clone());
-    let look = move || {
-        let names = store::names(&layout.containers())?;
-        let mut ids = names.iter().filter_map(|name| ContainerId::parse(name).ok());
-        let is_lost =
-            |id: &ContainerId| exists(&layout.container_launched(id)) && !exists(layout.run_dir(id).path());
-        if ids.any(|id| is_lost(&id)) { end_strays(&cgroups, layout.state()) } else { Ok(0) }
-    };
-    if let Err(error) = tasks::blocking(tasks::Pool::Disk, look).await {
+    if let Err(error) = end_supervisors_without_files(layout, containers).await {
         tracing::error!(%error, "supervisors that lost their files cannot be found");
     }
+}
+
+async fn end_supervisors_without_files(layout: &Layout, containers: &Containers) -> io::Result<()> {
+    let (parts, found) = (containers.parts(), layout.clone());
+    let look = move || {
+        let names = store::names(&found.containers())?;
+        let ids = names.iter().filter_map(|name| ContainerId::parse(name).ok());
+        let is_lost =
+            |id: &ContainerId| exists(&found.container_launched(id)) && !exists(found.run_dir(id).path());
+        Ok::<_, io::Error>(ids.filter(is_lost).collect::<Vec<_>>())
+    };
+    let lost = tasks::blocking(tasks::Pool::Disk, look).await?;
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let end = async |which| {
+        let (layout, cgroups) = (layout.clone(), parts.cgroups.clone());
+        tasks::blocking(tasks::Pool::Disk, move || end_strays(&cgroups, &layout, which)).await
+    };
+    // First whoever would put another shim in the place of one that is killed.
+    end(Stray::Keeper).await?;
+    if let Err(error) = parts.shims.forget_all(&lost).await {
+        tracing::warn!(%error, "the keeper sends nobody away");
+    }
+    end(Stray::Shim).await.map(drop)
 }
 
 /// The limits that count: those of the last update, else those of the beginning.

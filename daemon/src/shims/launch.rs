@@ -124,6 +124,16 @@ impl Shims {
         }
     }
 
+    /// The same for those that lost their files, by whatever keeper an earlier daemon left.
+    pub async fn forget_all(self: &Arc<Self>, ids: &[ContainerId]) -> Result<(), LinkError> {
+        let keeper = self.keeper().await?;
+        let kept = keeper.kept().await?;
+        for id in ids.iter().filter(|id| kept.contains(id.as_str())) {
+            keeper.forget(id.as_str()).await?;
+        }
+        Ok(())
+    }
+
     /// The daemon ends and no container is left: the keeper leaves too, when it sees that.
     pub async fn leave_keeper(&self) {
         self.keeper.leave().await;

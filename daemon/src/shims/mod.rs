@@ -13,4 +13,4 @@ mod strays;
 pub use inspect::{Condition, dismiss_by_force, inspect, read_exit_record};
 pub use launch::{Newborn, Shims, pin_namespaces, start_init};
 pub use link::{LinkError, ShimLink};
-pub use strays::end_strays;
+pub use strays::{Stray, end_strays};

@@ -1,42 +1,95 @@
 //! Supervisors that nobody can reach any more, since the state folder with their sockets and locks was wiped.
 //!
-//! Owns: how one is told: it holds open a file that was below the state folder and is deleted. Never: one whose files are
-//! there; those are asked. Blocking.
+//! Owns: how one is told: the lock that it holds for life was below the state folder and is deleted. Never: one whose
+//! files are there; those are asked. Blocking.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
-use crate::{cgroups::Cgroups, limits, sys::pidfd::PidFd};
+use protocol::{keeperdir::KeeperDir, rundir::RunDir};
 
-/// Kills every keeper, and then every shim, that lost its files with the state folder. Their containers are lost, which
-/// the caller sees to. Returns how many there were.
-pub fn end_strays(cgroups: &Cgroups, state: &Path) -> io::Result<usize> {
+use crate::{cgroups::Cgroups, layout::Layout, limits, sys::pidfd::PidFd};
+
+/// Whose files may be lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stray {
+    /// The keeper: with the whole state folder.
+    Keeper,
+    /// One shim: with its run directory.
+    Shim,
+}
+
+impl Stray {
+    /// Its process's name.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Keeper => "taffrail-keeper",
+            Self::Shim => "taffrail-shim",
+        }
+    }
+
+    /// Whether a file of this path is its own lock. The keeper holds duplicates of shims' locks too.
+    fn owns(self, path: &Path, places: &Places) -> bool {
+        match self {
+            Self::Keeper => path == places.keeper,
+            Self::Shim => path.parent().is_some_and(|run_dir| {
+                run_dir.parent() == Some(&places.run_dirs) && path == RunDir::new(run_dir).lock()
+            }),
+        }
+    }
+}
+
+/// Where locks are, as the kernel names them: through no link.
+struct Places {
+    /// The keeper's lock.
+    keeper: PathBuf,
+    /// Where shims' run directories are.
+    run_dirs: PathBuf,
+}
+
+impl Places {
+    fn of(layout: &Layout) -> io::Result<Self> {
+        let state = fs::canonicalize(layout.state())?;
+        let run_dirs = layout.run_dirs();
+        let run_dirs =
+            run_dirs.strip_prefix(layout.state()).map_or(run_dirs.clone(), |rest| state.join(rest));
+        Ok(Self { keeper: KeeperDir::new(state).lock(), run_dirs })
+    }
+}
+
+/// Kills every one of these that lost its files. What they supervised is lost, which the caller sees to. Returns how
+/// many there were.
+pub fn end_strays(cgroups: &Cgroups, layout: &Layout, which: Stray) -> io::Result<usize> {
+    let places = Places::of(layout)?;
     let mut ended = 0;
-    // The keeper first: it would put another shim in the place of one that is killed.
-    for role in ["taffrail-keeper", "taffrail-shim"] {
-        for pid in cgroups.supervisors() {
-            if !is_stray(pid, role, state) {
-                continue;
-            }
-            let Some(handle) = PidFd::open(pid)? else { continue };
-            // Looked at again with the handle open: the number may have come to mean another one.
-            if is_stray(pid, role, state) {
-                tracing::warn!(pid, role, "its files were lost with the state folder; it is killed");
-                handle.kill()?;
-                handle.ends_within(limits::KEEPER_ANSWER)?;
-                ended += 1;
-            }
+    for pid in cgroups.supervisors() {
+        if !is_stray(pid, which, &places) {
+            continue;
+        }
+        let Some(handle) = PidFd::open(pid)? else { continue };
+        // Looked at again with the handle open: the number may have come to mean another one.
+        if is_stray(pid, which, &places) {
+            tracing::warn!(pid, role = which.name(), "its files were lost; it is killed");
+            handle.kill()?;
+            handle.ends_within(limits::KEEPER_ANSWER)?;
+            ended += 1;
         }
     }
     Ok(ended)
 }
 
-fn is_stray(pid: i32, role: &str, state: &Path) -> bool {
+fn is_stray(pid: i32, which: Stray, places: &Places) -> bool {
     let own = Path::new("/proc").join(pid.to_string());
     // Names of processes are cut to fifteen bytes.
-    if fs::read_to_string(own.join("comm")).is_ok_and(|name| !name.trim().starts_with(role)) {
+    if !fs::read_to_string(own.join("comm")).is_ok_and(|name| name.trim().starts_with(which.name())) {
         return false;
     }
     let Ok(entries) = fs::read_dir(own.join("fd")) else { return false };
     let mut open = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-    open.any(|path| path.starts_with(state) && path.to_string_lossy().ends_with(" (deleted)"))
+    open.any(|path| {
+        let deleted = path.to_str().and_then(|path| path.strip_suffix(" (deleted)"));
+        deleted.is_some_and(|path| which.owns(Path::new(path), places))
+    })
 }
