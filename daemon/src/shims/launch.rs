@@ -260,7 +260,7 @@ impl Shims {
     fn bring_again(self: &Arc<Self>, id: &str) {
         let (shims, run_dir) = (self.clone(), RunDir::new(self.run_dirs.join(id)));
         tasks::spawn("hand over", async move {
-            let Some(keeper) = shims.keeper.present().await else { return };
+            let Some(keeper) = shims.keeper.present() else { return };
             if let Err(error) = hand_over(&run_dir, &keeper).await {
                 tracing::warn!(%error, run_dir = %run_dir.path().display(), "nobody keeps this shim");
             }
