@@ -315,3 +315,37 @@ fn a_keeper_that_is_stopped_hinders_nobody() {
     let list = daemon.client().list_containers(v1::ListContainersRequest::default()).unwrap().containers;
     assert_eq!(list.len(), 6);
 }
+
+#[test]
+fn a_log_is_opened_anew_though_the_shim_is_killed() {
+    let Some(daemon) = Daemon::start() else { return };
+    let pod = daemon.run_pod("reopened");
+    let id = daemon.run(&pod, "c", &["sleep", "600"]);
+    for _ in 0..3 {
+        std::fs::remove_file(pod.log("c")).unwrap();
+        kill9(shim(&daemon, &id).0);
+        let wish = v1::ReopenContainerLogRequest { container_id: id.clone() };
+        daemon.client().reopen_container_log(wish).unwrap();
+        assert!(pod.log("c").exists());
+    }
+    assert!(is_running(&daemon, &id));
+}
+
+#[test]
+fn one_run_directory_that_somebody_removed_takes_nobody_else_along() {
+    let Some(mut daemon) = Daemon::start() else { return };
+    let pod = daemon.run_pod("removed");
+    let (lost, other) = (daemon.run(&pod, "a", &["sleep", "600"]), daemon.run(&pod, "b", &["sleep", "600"]));
+    let (old, kept) = (keeper(&daemon), shim(&daemon, &other));
+    let (gone, init) = shim(&daemon, &lost);
+    daemon.kill9();
+    std::fs::remove_dir_all(daemon.path(&format!("state/shims/{lost}"))).unwrap();
+    daemon.launch();
+    let status = daemon.status(&lost);
+    assert_eq!((status.state(), status.exit_code), (ContainerState::ContainerExited, 255), "{status:?}");
+    assert!(is_over(gone) && is_over(init));
+    assert_eq!(keeper(&daemon), old);
+    assert_eq!(shim(&daemon, &other), kept);
+    replace(&daemon, &other);
+    assert!(is_running(&daemon, &other));
+}
