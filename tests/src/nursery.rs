@@ -153,7 +153,14 @@ impl News {
     fn take(&mut self, line: &str) {
         let mut words = line.split(' ');
         match (words.next(), words.next(), words.next()) {
-            (Some("started"), Some(pid), _) => self.started = Some(pid.parse().map_err(|_| line.to_owned())),
+            (Some("started"), Some(pid), _) => {
+                let started = pid.parse().map_err(|_| line.to_owned());
+                if let Ok(pid) = &started {
+                    // An earlier process of this number has nothing to do with it.
+                    self.ended.remove(pid);
+                }
+                self.started = Some(started);
+            }
             (Some("ready"), ..) => self.ready = true,
             (Some("failed"), ..) => self.started = Some(Err(line.to_owned())),
             (Some("ended"), Some(pid), Some(code)) => {
