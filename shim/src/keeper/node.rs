@@ -1,6 +1,7 @@
 //! The keeper's world: all places, and the loop that sees what happens to them.
 //!
-//! Owns: places, wards, daemons' connections. Never: waits for a shim or a daemon.
+//! Owns: places, wards, daemons' connections. Never: waits for a daemon; for a shim longer than for its program to be
+//! started, and once a moment for room in the way to it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
