@@ -227,8 +227,8 @@ impl Daemon {
     /// finds this boot id; `None`: the true one.
     pub fn reboot(&mut self, boot_id: Option<&str>) {
         self.kill9();
-        // Supervisors first, or they would tell of their containers' ends.
-        for name in ["taffrail-shim", ""] {
+        // The keeper first, or it would replace the shims; these then, or they would tell of their containers' ends.
+        for name in ["taffrail-keeper", "taffrail-shim", ""] {
             eventually(SOON, "the end of all processes", || {
                 let below = self.nursery.descendants();
                 let left: Vec<_> = below.iter().filter(|process| process.name.starts_with(name)).collect();
