@@ -71,7 +71,8 @@ async fn ten_thousand_calls_bring_their_own_descriptors() {
     }
     println!("{CALLS} calls with descriptors in {:.1} s", begin.elapsed().as_secs_f64());
     let shim = Arc::into_inner(shim).expect("the callers are done");
-    assert_eq!(descriptors(pid), before, "descriptors are left in the shim");
+    // Fewer may be: the handle of the start command is let go of a moment after its answer.
+    assert!(descriptors(pid) <= before, "descriptors are left in the shim");
     let (pss, private) = memory(pid);
     println!(
         "the shim after it: PSS {pss} KiB, private {private} KiB (alone: its program too), {before} descriptors"
