@@ -84,22 +84,27 @@ impl Shims {
     }
 
     /// Boxed: the task that waits for a keeper's end is started by this very function.
-    fn keeper_again(self: &Arc<Self>) -> Pin<Box<dyn Future<Output = Result<(), LinkError>> + Send>> {
+    fn keeper_again(
+        self: &Arc<Self>,
+    ) -> Pin<Box<dyn Future<Output = Result<Arc<Connection>, LinkError>> + Send>> {
         let shims = self.clone();
-        Box::pin(async move { shims.keeper().await.map(drop) })
+        Box::pin(async move { shims.keeper().await })
     }
 
     /// A shim has become a container's. Where its keeper was killed meanwhile, the present one is told of it.
     pub fn launched(self: &Arc<Self>, newborn: &Newborn, run_dir: RunDir) {
-        if !newborn.keeper.is_gone() {
-            return;
+        if newborn.keeper.is_gone() {
+            self.bring(run_dir);
         }
+    }
+
+    /// Brings a shim to the present keeper, in the background.
+    fn bring(self: &Arc<Self>, run_dir: RunDir) {
         let shims = self.clone();
         tasks::spawn("hand over", async move {
-            let keeper = shims.keeper().await;
-            let done = match &keeper {
-                Ok(keeper) => hand_over(&run_dir, keeper).await,
-                Err(error) => Err(error.clone()),
+            let done = match shims.keeper_again().await {
+                Ok(keeper) => hand_over(&run_dir, &keeper).await,
+                Err(error) => Err(error),
             };
             if let Err(error) = done {
                 tracing::warn!(%error, run_dir = %run_dir.path().display(), "nobody keeps this shim");
@@ -245,7 +250,7 @@ impl Shims {
                 pid = news.shim_pid,
                 "a shim does not speak with the keeper; it is brought to it again"
             );
-            self.bring_again(&id);
+            self.bring(RunDir::new(self.run_dirs.join(&id)));
         } else {
             tracing::warn!(
                 id,
@@ -255,16 +260,6 @@ impl Shims {
                 "a shim was killed; another one is in its place"
             );
         }
-    }
-
-    fn bring_again(self: &Arc<Self>, id: &str) {
-        let (shims, run_dir) = (self.clone(), RunDir::new(self.run_dirs.join(id)));
-        tasks::spawn("hand over", async move {
-            let Some(keeper) = shims.keeper.present() else { return };
-            if let Err(error) = hand_over(&run_dir, &keeper).await {
-                tracing::warn!(%error, run_dir = %run_dir.path().display(), "nobody keeps this shim");
-            }
-        });
     }
 }
 

@@ -65,11 +65,7 @@ impl Ward {
         let (ended, at) = self.ended?;
         let mut word = Word { number: self.number, at, ..Word::default() };
         (word.verb, word.kind) = (Verb::ENDED.into(), self.kind.into());
-        (word.signaled, word.unknown, word.code) = match ended {
-            Ended::Code(code) => (false, false, code.into()),
-            Ended::Signal(signal) => (true, false, signal.into()),
-            Ended::Unknown => (false, true, 0),
-        };
+        (word.signaled, word.unknown, word.code) = ended.to_parts();
         Some(word)
     }
 }

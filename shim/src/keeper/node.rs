@@ -8,7 +8,7 @@ use std::{
     fs::File,
     os::{fd::OwnedFd, unix::net::UnixListener},
     rc::Rc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use nix::sys::signalfd::SignalFd;
@@ -27,6 +27,7 @@ use crate::{
     steps,
     sys::{
         birth::Inherited,
+        clock,
         packet::Packets,
         pidfd::{Ended, PidFd, is_zombie_child, reap_child},
     },
@@ -210,7 +211,7 @@ impl Node {
         let Some(ward) = self.wards.get_mut(&number) else { return };
         // One that is another's child is looked at by time: its descriptor would tell of its end without end.
         self.poll.forget(&ward.process);
-        if !ward.look(now()) {
+        if !ward.look(clock::now()) {
             return;
         }
         let word = ward.word();
@@ -294,11 +295,9 @@ impl Node {
         let Some(slot) = self.slots.get_mut(&number) else { return };
         slot.again = None;
         // Looked at first: what has ended meanwhile is told at once.
-        for ward in
-            slot.wards.iter().filter_map(|ward| self.wards.get_mut(ward).map(|_| *ward)).collect::<Vec<_>>()
-        {
-            if let Some(ward) = self.wards.get_mut(&ward) {
-                ward.look(now());
+        for ward in &slot.wards {
+            if let Some(ward) = self.wards.get_mut(ward) {
+                ward.look(clock::now());
             }
         }
         let born = self.start_shim(number);
@@ -454,9 +453,4 @@ fn describe(ended: Option<Ended>) -> String {
         Some(Ended::Signal(signal)) => format!("signal {signal}"),
         Some(Ended::Unknown) | None => "an unknown end".into(),
     }
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

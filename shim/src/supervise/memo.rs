@@ -39,11 +39,7 @@ pub(crate) fn remember(journal: &Journal, state: State, facts: &Facts, oom_kills
     };
     if let Some((ended, at)) = facts.ended {
         (memo.has_ended, memo.ended_at) = (true, at);
-        (memo.signaled, memo.unknown, memo.code) = match ended {
-            Ended::Code(code) => (false, false, code.into()),
-            Ended::Signal(signal) => (true, false, signal.into()),
-            Ended::Unknown => (false, true, 0),
-        };
+        (memo.signaled, memo.unknown, memo.code) = ended.to_parts();
     }
     if let Some(why) = &facts.failure {
         memo.failed = true;
@@ -63,12 +59,7 @@ pub(crate) fn recall(journal: &Journal) -> Result<(State, Facts, Remembered), Fa
     let number = usize::try_from(memo.state).unwrap_or(usize::MAX);
     let state = State::ALL.get(number).copied();
     let state = state.ok_or_else(|| Fault::new("what a killed shim wrote down is of no state"))?;
-    let code = u8::try_from(memo.code).unwrap_or(u8::MAX);
-    let ended = match (memo.unknown, memo.signaled) {
-        (true, _) => Ended::Unknown,
-        (false, true) => Ended::Signal(code),
-        (false, false) => Ended::Code(code),
-    };
+    let ended = Ended::of_parts(memo.signaled, memo.unknown, memo.code);
     let why = memo.failed.then(|| failure(&memo.failed_step, &memo.failed_message, memo.failed_timed_out));
     let facts = Facts {
         sequence: memo.sequence + SEQUENCE_GAP,

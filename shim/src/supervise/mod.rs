@@ -3,7 +3,6 @@
 //! Owns: the way from birth to leaving. Never: another container's business; HTTP, JSON, the CRI.
 
 mod adopt;
-mod clock;
 mod command;
 mod commands;
 mod container;
@@ -50,6 +49,7 @@ use crate::{
     fault::{Because, Fault},
     sys::{
         birth::{self, Inherited},
+        clock,
         packet::Packets,
     },
 };

@@ -33,7 +33,7 @@ impl Wards {
     pub(crate) fn ended(&mut self, word: &Word) -> Option<Source> {
         let kind = word.kind.enum_value_or_default();
         let told = self.told.remove(&(kind as i32, word.number))?;
-        told.set(Told::Ended(ended(word)));
+        told.set(Told::Ended(Ended::of_parts(word.signaled, word.unknown, word.code)));
         source(kind, word.number)
     }
 
@@ -70,15 +70,5 @@ fn source(kind: Kind, number: u32) -> Option<Source> {
         Kind::INIT => Some(Source::Init),
         Kind::EXEC_COMMAND | Kind::EXEC => Some(Source::Exec(number)),
         _ => None,
-    }
-}
-
-/// How it ended, as the keeper says it.
-pub(crate) fn ended(word: &Word) -> Ended {
-    let code = u8::try_from(word.code).unwrap_or(u8::MAX);
-    match (word.unknown, word.signaled) {
-        (true, _) => Ended::Unknown,
-        (false, true) => Ended::Signal(code),
-        (false, false) => Ended::Code(code),
     }
 }

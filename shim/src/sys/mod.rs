@@ -5,6 +5,7 @@
 pub(crate) mod arena;
 pub(crate) mod birth;
 pub(crate) mod children;
+pub(crate) mod clock;
 pub(crate) mod confine;
 pub(crate) mod memory;
 pub(crate) mod network;

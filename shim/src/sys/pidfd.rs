@@ -28,6 +28,27 @@ pub(crate) enum Ended {
     Unknown,
 }
 
+impl Ended {
+    /// For a message: by a signal, by nobody knows what, and the number of either.
+    pub(crate) fn to_parts(self) -> (bool, bool, u32) {
+        match self {
+            Self::Code(code) => (false, false, code.into()),
+            Self::Signal(signal) => (true, false, signal.into()),
+            Self::Unknown => (false, true, 0),
+        }
+    }
+
+    /// From what [`Ended::to_parts`] has made.
+    pub(crate) fn of_parts(signaled: bool, unknown: bool, number: u32) -> Self {
+        let number = u8::try_from(number).unwrap_or(u8::MAX);
+        match (unknown, signaled) {
+            (true, _) => Self::Unknown,
+            (false, true) => Self::Signal(number),
+            (false, false) => Self::Code(number),
+        }
+    }
+}
+
 /// What is known of a process that is another one's child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Told {
