@@ -1,19 +1,11 @@
-//! The one place where the shim waits: descriptors by what they are to it, handed out in the order in which they
-//! must be looked at.
+//! What a descriptor is to the shim.
 //!
-//! Owns: the epoll set. Never: the descriptors; what their readiness means.
+//! Owns: the names and their order. Never: waits.
 
-use std::{os::fd::AsFd, time::Duration};
+use crate::sys::epoll::{Epoll, Mark};
 
-use nix::{
-    errno::Errno,
-    sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
-};
-
-use crate::{
-    fault::{Because, Fault},
-    limits::EVENTS_MAX,
-};
+/// The shim's set of descriptors.
+pub(crate) type Poll = Epoll<Source>;
 
 /// What a descriptor is to the shim. Numbered ones are never reused, so a late event finds nobody.
 ///
@@ -49,136 +41,70 @@ pub(crate) enum Source {
     Child,
 }
 
-/// The epoll set.
-#[derive(Debug)]
-pub(crate) struct Poll {
-    epoll: Epoll,
-}
-
-impl Poll {
-    /// An empty set.
-    pub(crate) fn new() -> Result<Self, Fault> {
-        let epoll =
-            Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).because(|| "no epoll set can be made".into())?;
-        Ok(Self { epoll })
+impl Mark for Source {
+    fn to_parts(self) -> (u32, u32) {
+        match self {
+            Self::Output(number) => (0, number),
+            Self::Words(number) => (1, number),
+            Self::Stdin => (2, 0),
+            Self::Feed(number) => (3, number),
+            Self::Console => (4, 0),
+            Self::Oom => (5, 0),
+            Self::Listener => (6, 0),
+            Self::Connection(number) => (7, number),
+            Self::Command => (8, 0),
+            Self::Exec(number) => (9, number),
+            Self::Init => (10, 0),
+            Self::Child => (11, 0),
+            Self::Keeper => (12, 0),
+        }
     }
 
-    /// Watches a descriptor for reading.
-    pub(crate) fn read(&self, fd: impl AsFd, source: Source) -> Result<(), Fault> {
-        self.add(fd, source, EpollFlags::EPOLLIN)
+    fn of_parts(kind: u32, number: u32) -> Option<Self> {
+        Some(match kind {
+            0 => Self::Output(number),
+            1 => Self::Words(number),
+            2 => Self::Stdin,
+            3 => Self::Feed(number),
+            4 => Self::Console,
+            5 => Self::Oom,
+            6 => Self::Listener,
+            7 => Self::Connection(number),
+            8 => Self::Command,
+            9 => Self::Exec(number),
+            10 => Self::Init,
+            11 => Self::Child,
+            12 => Self::Keeper,
+            _ => return None,
+        })
     }
-
-    /// Watches a descriptor for room.
-    pub(crate) fn write(&self, fd: impl AsFd, source: Source) -> Result<(), Fault> {
-        self.add(fd, source, EpollFlags::EPOLLOUT)
-    }
-
-    /// Watches a kernel file for a change, told once each.
-    pub(crate) fn change(&self, fd: impl AsFd, source: Source) -> Result<(), Fault> {
-        self.add(fd, source, EpollFlags::EPOLLPRI | EpollFlags::EPOLLET)
-    }
-
-    /// Watches a connection for bytes, and for room where something waits to be sent.
-    pub(crate) fn converse(&self, fd: impl AsFd, source: Source, has_output: bool) -> Result<(), Fault> {
-        let mut flags = EpollFlags::EPOLLIN;
-        flags.set(EpollFlags::EPOLLOUT, has_output);
-        let mut event = EpollEvent::new(flags, encode(source));
-        self.epoll.modify(fd, &mut event).because(|| format!("{source:?} cannot be watched"))
-    }
-
-    /// Watches a descriptor no more. One that is not watched is as good.
-    pub(crate) fn forget(&self, fd: impl AsFd) {
-        self.epoll.delete(fd).ok();
-    }
-
-    /// Waits for something to happen, at most this long; what happened, in the order of work.
-    pub(crate) fn wait(&self, at_most: Option<Duration>) -> Result<Vec<Source>, Fault> {
-        // Rounded up: waking a little early would mean waking twice.
-        let timeout = at_most.map_or(EpollTimeout::NONE, |time| {
-            EpollTimeout::try_from(time.saturating_add(Duration::from_micros(999)))
-                .unwrap_or(EpollTimeout::MAX)
-        });
-        let mut events = [EpollEvent::empty(); EVENTS_MAX];
-        let count = match self.epoll.wait(&mut events, timeout) {
-            Err(Errno::EINTR) => 0,
-            other => other.because(|| "waiting for events failed".into())?,
-        };
-        let mut sources: Vec<Source> =
-            events[..count].iter().filter_map(|event| decode(event.data())).collect();
-        sources.sort_unstable();
-        Ok(sources)
-    }
-
-    fn add(&self, fd: impl AsFd, source: Source, flags: EpollFlags) -> Result<(), Fault> {
-        self.epoll
-            .add(fd, EpollEvent::new(flags, encode(source)))
-            .because(|| format!("{source:?} cannot be watched"))
-    }
-}
-
-fn encode(source: Source) -> u64 {
-    let (kind, number) = match source {
-        Source::Output(number) => (0, number),
-        Source::Words(number) => (1, number),
-        Source::Stdin => (2, 0),
-        Source::Feed(number) => (3, number),
-        Source::Console => (4, 0),
-        Source::Oom => (5, 0),
-        Source::Listener => (6, 0),
-        Source::Connection(number) => (7, number),
-        Source::Command => (8, 0),
-        Source::Exec(number) => (9, number),
-        Source::Init => (10, 0),
-        Source::Child => (11, 0),
-        Source::Keeper => (12, 0),
-    };
-    (kind << 32) | u64::from(number)
-}
-
-fn decode(data: u64) -> Option<Source> {
-    let number = u32::try_from(data & u64::from(u32::MAX)).ok()?;
-    Some(match data >> 32 {
-        0 => Source::Output(number),
-        1 => Source::Words(number),
-        2 => Source::Stdin,
-        3 => Source::Feed(number),
-        4 => Source::Console,
-        5 => Source::Oom,
-        6 => Source::Listener,
-        7 => Source::Connection(number),
-        8 => Source::Command,
-        9 => Source::Exec(number),
-        10 => Source::Init,
-        11 => Source::Child,
-        12 => Source::Keeper,
-        _ => return None,
-    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Source, decode, encode};
+    use super::{Mark, Source};
 
     #[test]
     fn every_source_comes_back() {
         let sources = [
-            Source::Output(1),
-            Source::Words(1),
+            Source::Output(7),
+            Source::Words(7),
             Source::Stdin,
             Source::Feed(7),
             Source::Console,
             Source::Oom,
             Source::Listener,
-            Source::Connection(u32::MAX),
+            Source::Connection(7),
             Source::Command,
-            Source::Exec(9),
+            Source::Exec(7),
             Source::Init,
             Source::Child,
             Source::Keeper,
         ];
-        for source in sources {
-            assert_eq!(decode(encode(source)), Some(source));
+        for (kind, source) in (0..).zip(sources) {
+            assert_eq!(source.to_parts().0, kind);
+            assert_eq!(Source::of_parts(kind, source.to_parts().1), Some(source));
         }
-        assert_eq!(decode(13 << 32), None);
+        assert_eq!(Source::of_parts(13, 0), None);
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod birth;
 pub(crate) mod children;
 pub(crate) mod clock;
 pub(crate) mod confine;
+pub(crate) mod epoll;
 pub(crate) mod memory;
 pub(crate) mod network;
 pub(crate) mod packet;
