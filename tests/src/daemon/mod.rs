@@ -4,6 +4,9 @@
 //! When it is dropped the test is over: all pods are removed, the host is compared with what it was before the
 //! test, the daemon is stopped, and nothing may be left. Never: forgives a leak, unless the test failed already.
 
+mod boot;
+mod pods;
+
 use std::{
     fs,
     io::Write,
@@ -11,13 +14,13 @@ use std::{
     process::{Command, Output},
 };
 
-use cri_api::v1;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use tempfile::TempDir;
 
+pub use self::pods::Pod;
 use crate::{
     ask,
     client::CriClient,
@@ -212,52 +215,6 @@ impl Daemon {
         words
     }
 
-    /// The beginning of a command line that lets a program see another boot's id.
-    fn in_boot(&self) -> Vec<String> {
-        let Some(id) = &self.options.boot_id else { return Vec::new() };
-        let file = self.path("boot_id");
-        fs::File::create(&file).and_then(|mut file| writeln!(file, "{id}")).expect("/tmp can be written");
-        let script =
-            "mount --make-rprivate / && mount --bind \"$0\" /proc/sys/kernel/random/boot_id && exec \"$@\"";
-        let words = ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", script];
-        words.map(str::to_owned).into_iter().chain([file.to_string_lossy().into_owned()]).collect()
-    }
-
-    /// The host ends as by its power switch: every process of the daemon's, all mounts, the state folder. The next start
-    /// finds this boot id; `None`: the true one.
-    pub fn reboot(&mut self, boot_id: Option<&str>) {
-        self.kill9();
-        // The keeper first, or it would replace the shims; these then, or they would tell of their containers' ends.
-        for name in ["taffrail-keeper", "taffrail-shim", ""] {
-            eventually(SOON, "the end of all processes", || {
-                let below = self.nursery.descendants();
-                let left: Vec<_> = below.iter().filter(|process| process.name.starts_with(name)).collect();
-                for process in &left {
-                    kill(Pid::from_raw(process.pid.cast_signed()), Signal::SIGKILL).ok();
-                }
-                left.is_empty().then_some(())
-            });
-        }
-        self.unmount();
-        for folder in ["state", "netns"] {
-            fs::remove_dir_all(self.path(folder)).expect("nothing is mounted there any more");
-        }
-        for cgroup in Snapshot::cgroups(&self.places).iter().rev() {
-            // Those of v1's named hierarchies may be shared.
-            fs::remove_dir(cgroup).ok();
-        }
-        self.options.boot_id = boot_id.map(str::to_owned);
-    }
-
-    /// The daemon is killed and its state folder wiped, while all that it had started goes on.
-    pub fn lose_state(&mut self) {
-        self.kill9();
-        self.unmount();
-        for folder in ["state", "netns"] {
-            fs::remove_dir_all(self.path(folder)).expect("nothing is mounted there any more");
-        }
-    }
-
     /// The environment of the next start.
     pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
         self.options.environment = environment;
@@ -315,19 +272,6 @@ impl Daemon {
         self.launch();
     }
 
-    /// The host has gone down, whatever ran: every process is gone at once, and with it what only memory held, the
-    /// network too. The next start finds this boot id.
-    pub fn power_off(&mut self, boot_id: &str) {
-        self.sweep();
-        self.nursery = Nursery::new();
-        self.pid = None;
-        self.options.boot_id = Some(boot_id.to_owned());
-        for folder in ["state", "netns"] {
-            // Not there: fine.
-            fs::remove_dir_all(self.path(folder)).ok();
-        }
-    }
-
     /// Sends a signal to the daemon's process.
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid().cast_signed()), signal).expect("the daemon can be signalled");
@@ -379,60 +323,6 @@ impl Daemon {
             String::from_utf8_lossy(&done.stderr),
             self.log_tail()
         );
-    }
-
-    /// Runs a pod of this name with the default handler.
-    pub fn run_pod(&self, name: &str) -> Pod {
-        let config = ask::pod(name, &self.path("logs"));
-        let answer =
-            self.client.run_pod_sandbox(ask::run(&config)).unwrap_or_else(|e| panic!("pod {name}: {e}"));
-        Pod { id: answer.pod_sandbox_id, config }
-    }
-
-    /// Creates a container in a pod.
-    pub fn create(&self, pod: &Pod, config: &v1::ContainerConfig) -> String {
-        let answer = self.client.create_container(ask::create(&pod.id, config, &pod.config));
-        answer.unwrap_or_else(|e| panic!("create: {e}")).container_id
-    }
-
-    /// Creates and starts a container of the demo image with these arguments.
-    pub fn run(&self, pod: &Pod, name: &str, args: &[&str]) -> String {
-        let id = self.create(pod, &ask::container(name, image_file::DEMO, args));
-        self.client.start_container(ask::start(&id)).unwrap_or_else(|e| panic!("start {name}: {e}"));
-        id
-    }
-
-    /// Creates and starts a container of an image of busybox that sleeps.
-    pub fn run_sleeper(&self, pod: &Pod, name: &str, image: &str) -> String {
-        let mut config = ask::container(name, image, &[]);
-        config.command = ["/bin/sleep", "600"].map(str::to_owned).into();
-        let id = self.create(pod, &config);
-        self.client.start_container(ask::start(&id)).unwrap_or_else(|e| panic!("start {name}: {e}"));
-        id
-    }
-
-    /// The status of a container.
-    pub fn status(&self, id: &str) -> v1::ContainerStatus {
-        let answer =
-            self.client.container_status(ask::status(id)).unwrap_or_else(|e| panic!("status of {id}: {e}"));
-        answer.status.expect("an answer has a status")
-    }
-
-    /// Waits until a container has exited.
-    pub fn exited(&self, id: &str) -> v1::ContainerStatus {
-        eventually(SOON, "the container's exit", || {
-            let status = self.status(id);
-            (status.state() == v1::ContainerState::ContainerExited).then_some(status)
-        })
-    }
-
-    /// Removes every pod.
-    pub fn remove_pods(&self) {
-        let list = self.client.list_pod_sandbox(v1::ListPodSandboxRequest::default());
-        for pod in list.expect("the pods can be listed").items {
-            self.client.stop_pod_sandbox(ask::stop_pod(&pod.id)).expect("a pod can be stopped");
-            self.client.remove_pod_sandbox(ask::remove_pod(&pod.id)).expect("a pod can be removed");
-        }
     }
 
     /// Compares the host with the baseline; waits for what is still on its way out.
@@ -492,19 +382,6 @@ impl Daemon {
             left.is_empty().then_some(())
         });
     }
-
-    /// Takes away every mount below the test's folder.
-    fn unmount(&self) {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-        let mut points: Vec<&Path> =
-            points.map(Path::new).filter(|point| point.starts_with(&self.places.folder)).collect();
-        points.reverse();
-        for point in points {
-            // Best effort: the test has failed already.
-            nix::mount::umount2(point, nix::mount::MntFlags::MNT_DETACH).ok();
-        }
-    }
 }
 
 impl Drop for Daemon {
@@ -518,21 +395,5 @@ impl Drop for Daemon {
             std::panic::resume_unwind(panic);
         }
         self.sweep();
-    }
-}
-
-/// A pod that runs.
-#[derive(Debug, Clone)]
-pub struct Pod {
-    /// Its id.
-    pub id: String,
-    /// What was asked for.
-    pub config: v1::PodSandboxConfig,
-}
-
-impl Pod {
-    /// Path of a container's log.
-    pub fn log(&self, container: &str) -> PathBuf {
-        Path::new(&self.config.log_directory).join(format!("{container}.log"))
     }
 }
