@@ -20,17 +20,10 @@ use tests::{
     nursery::process,
 };
 
-/// Of the container that writes while its shim is killed.
-const RATE: u64 = 10_000_000;
-const SECONDS: u64 = 6;
-const LINE: u64 = 100;
-const KILLS: u32 = 20;
 /// How soon a container that lost shim and keeper must be reported lost.
 const LOST: Duration = Duration::from_secs(2);
-/// What a line of ours in a log begins with.
-const MARK: &str = "[taffrail]";
 
-fn kill9(pid: u32) {
+pub(super) fn kill9(pid: u32) {
     kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
 }
 
@@ -39,7 +32,7 @@ fn is_over(pid: u32) -> bool {
 }
 
 /// The shim of a container, and its init process.
-fn shim(daemon: &Daemon, id: &str) -> (u32, u32) {
+pub(super) fn shim(daemon: &Daemon, id: &str) -> (u32, u32) {
     let shims = daemon.client().shims().unwrap().containers;
     let shim = shims.iter().find(|shim| shim.container_id == id).expect("the container has a shim");
     (shim.shim_pid, shim.init_pid)
@@ -61,11 +54,11 @@ fn keeper(daemon: &Daemon) -> u32 {
     eventually(SOON, "the keeper", || daemon.nursery().named("taffrail-keeper").first().copied())
 }
 
-fn is_running(daemon: &Daemon, id: &str) -> bool {
+pub(super) fn is_running(daemon: &Daemon, id: &str) -> bool {
     daemon.status(id).state() == ContainerState::ContainerRunning
 }
 
-fn written(pod: &Pod, name: &str) -> u64 {
+pub(super) fn written(pod: &Pod, name: &str) -> u64 {
     std::fs::metadata(pod.log(name)).map_or(0, |log| log.len())
 }
 
@@ -87,45 +80,6 @@ fn the_container_does_not_notice() {
     }
     daemon.client().stop_container(ask::stop(&id, 10)).unwrap();
     assert_eq!(daemon.status(&id).exit_code, 9);
-}
-
-#[test]
-fn a_writer_of_ten_megabytes_a_second_loses_no_line_over_twenty_shims() {
-    let Some(daemon) = Daemon::start() else { return };
-    let pod = daemon.run_pod("pour");
-    let texts = [RATE, SECONDS, 7].map(|number| number.to_string());
-    let id = daemon.run(&pod, "c", &["pour", &texts[0], &texts[1], &texts[2]]);
-    let all = RATE * SECONDS;
-    for number in 1..=KILLS {
-        let due = all * u64::from(number) / u64::from(KILLS + 2);
-        eventually(SOON, "the next part of the log", || (written(&pod, "c") >= due).then_some(()));
-        kill9(shim(&daemon, &id).0);
-        eventually(SOON, "another shim", || {
-            let shims = daemon.client().shims().unwrap().containers;
-            shims.iter().any(|shim| shim.container_id == id && shim.generation == number).then_some(())
-        });
-    }
-    let status = daemon.exited(&id);
-    assert_eq!(status.exit_code, 7, "{status:?}");
-    let records = cri_log::read(&pod.log("c"));
-    let marks = cri_log::lines(&records, "stderr");
-    assert!(marks.iter().all(|line| line.starts_with(MARK)), "{marks:?}");
-    let lines = cri_log::lines(&records, "stdout");
-    let gap = records.windows(2).map(|pair| pair[1].time - pair[0].time).max().unwrap_or_default();
-    host::figure(&format!(
-        "{KILLS} shims killed under 10 MB/s: {} lines of {}, {} marks, longest gap {:.1} ms",
-        lines.len(),
-        all / LINE,
-        marks.len(),
-        Duration::from_nanos(gap.cast_unsigned()).as_secs_f64() * 1e3
-    ));
-    if marks.is_empty() {
-        assert_eq!(lines.len() as u64, all / LINE);
-        for (at, line) in lines.iter().enumerate() {
-            assert!(line.starts_with(&format!("flood {} ", at + 1)), "line {} is {line:?}", at + 1);
-        }
-    }
-    assert!(records.is_sorted_by_key(|record| record.time), "stamps grow");
 }
 
 #[test]
@@ -314,21 +268,6 @@ fn a_keeper_that_is_stopped_hinders_nobody() {
     assert!(is_running(&daemon, &id));
     let list = daemon.client().list_containers(v1::ListContainersRequest::default()).unwrap().containers;
     assert_eq!(list.len(), 6);
-}
-
-#[test]
-fn a_log_is_opened_anew_though_the_shim_is_killed() {
-    let Some(daemon) = Daemon::start() else { return };
-    let pod = daemon.run_pod("reopened");
-    let id = daemon.run(&pod, "c", &["sleep", "600"]);
-    for _ in 0..3 {
-        std::fs::remove_file(pod.log("c")).unwrap();
-        kill9(shim(&daemon, &id).0);
-        let wish = v1::ReopenContainerLogRequest { container_id: id.clone() };
-        daemon.client().reopen_container_log(wish).unwrap();
-        assert!(pod.log("c").exists());
-    }
-    assert!(is_running(&daemon, &id));
 }
 
 #[test]

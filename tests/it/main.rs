@@ -42,6 +42,8 @@ mod idle;
 #[cfg(test)]
 mod keeper;
 #[cfg(test)]
+mod keeper_log;
+#[cfg(test)]
 mod kubelet;
 #[cfg(test)]
 mod kubelet_model;

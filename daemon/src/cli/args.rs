@@ -8,11 +8,20 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Inputs;
 
+/// What the manual page and `--help` end with.
+const AFTER: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 bad configuration; 4 already running or locked; \
+    5 host unfit; 6 daemon unreachable.
+
+Lines of ours in a container's log, on stderr: `[taffrail] N bytes of output lost: disk full`; and `[taffrail] the writer of \
+    this log was replaced here: up to N bytes of output may be missing`, where a shim was killed in the middle of a write \
+    and its successor cannot know how much of it came into the file (the log was cut just then, or the disk was full).";
+
 /// Kubernetes container runtime: a CRI daemon with one tiny supervisor per container.
 #[derive(Debug, Parser)]
 #[command(name = "taffrail", version, about, long_about = None, propagate_version = true)]
 #[command(after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 bad configuration; \
     4 already running or locked; 5 host unfit; 6 daemon unreachable.")]
+#[command(after_long_help = AFTER)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) command: Command,
