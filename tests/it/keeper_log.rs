@@ -35,7 +35,7 @@ const KILLS: u32 = 20;
 const MARK: &str = "[taffrail] the writer of this log was replaced here: up to ";
 /// Bytes of the flood whose log is cut: more than is written until a mark is found.
 const FLOOD: u64 = 4_000_000_000;
-/// How often a shim is killed until it was in the middle of a write: most of the time, a flood's is.
+/// How often a shim is killed until its write was one of records, and not of something else.
 const TRIES: u32 = 40;
 /// Lines behind a mark that may be put together of two.
 const CUT: u32 = 2;
@@ -141,6 +141,23 @@ fn last_number(log: &Path) -> u64 {
     lines.iter().rev().find_map(|line| number(line)).expect("a whole line")
 }
 
+/// Stops a process when it has just written, or is about to write.
+fn stop_in_a_write(pid: u32) {
+    let signal = |signal| kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
+    let write = format!("{} ", nix::libc::SYS_write);
+    eventually(SOON, "a write", || {
+        signal(Signal::SIGSTOP);
+        eventually(SOON, "the shim to stop", || (process(pid)?.state == 'T').then_some(()));
+        // Where the kernel does not tell, any place is taken.
+        let call = fs::read_to_string(format!("/proc/{pid}/syscall"));
+        if call.is_ok_and(|call| !call.starts_with(&write)) {
+            signal(Signal::SIGCONT);
+            return None;
+        }
+        Some(())
+    });
+}
+
 #[test]
 fn where_nobody_can_know_what_was_written_one_line_says_so() {
     let Some(daemon) = Daemon::start() else { return };
@@ -150,8 +167,7 @@ fn where_nobody_can_know_what_was_written_one_line_says_so() {
     let marked = (1..=TRIES).find_map(|number| {
         eventually(SOON, "some of the log", || (written(&pod, "c") > 1_000_000).then_some(()));
         let (pid, _) = shim(&daemon, &id);
-        kill(Pid::from_raw(pid.cast_signed()), Signal::SIGSTOP).unwrap();
-        eventually(SOON, "the shim to stop", || (process(pid)?.state == 'T').then_some(()));
+        stop_in_a_write(pid);
         let last = last_number(&log);
         // Somebody cuts the log while a read's records are on their way into it: how many came, its size does not say now.
         fs::File::options().write(true).open(&log).unwrap().set_len(0).unwrap();

@@ -80,7 +80,7 @@ fn pods_come_and_go_while_everything_breaks() {
     let seed = number("TAFFRAIL_SOAK_SEED", Random::fresh_seed());
     let minutes = number("TAFFRAIL_SOAK_MINUTES", if host::full() { MINUTES_FULL } else { MINUTES });
     host::figure(&format!("soak: seed {seed}, {minutes} min"));
-    let half = Duration::from_secs(minutes * 30);
+    let (half, quarter) = (Duration::from_secs(minutes * 30), Duration::from_secs(minutes * 15));
 
     let pace = Pace { pods: PODS, fickle: FICKLE, seed, logs: daemon.path("logs") };
     let node = Node::start(daemon.client().clone(), &pace);
@@ -93,14 +93,20 @@ fn pods_come_and_go_while_everything_breaks() {
     // What was set to kill the daemon must not do so now.
     chaos.calm(&mut daemon, truth);
     let pid = daemon.pid();
-    chaos.go_on(&mut daemon, truth, (Scope::SparesTheDaemon, half), |daemon| {
-        look_around(daemon, truth, &mut most);
-        if looked.elapsed() >= LOOK && daemon.pid() == pid {
-            looked = Instant::now();
-            looks.extend(pss(pid));
+    for scope in [Scope::SparesTheDaemon, Scope::SparesTheKeeper] {
+        if scope == Scope::SparesTheKeeper {
+            chaos.until_kept(&mut daemon, truth);
         }
-    });
+        chaos.go_on(&mut daemon, truth, (scope, quarter), |daemon| {
+            look_around(daemon, truth, &mut most);
+            if looked.elapsed() >= LOOK && daemon.pid() == pid {
+                looked = Instant::now();
+                looks.extend(pss(pid));
+            }
+        });
+    }
     let faults = chaos.end(&mut daemon, truth);
+    let (dead, may_lose) = truth.deaths(|deaths| deaths.counts());
     let summary = node.end();
     bystander.check(&daemon, "the soak");
     bystander.end(&daemon);
@@ -108,8 +114,8 @@ fn pods_come_and_go_while_everything_breaks() {
     let (calls, given_up, refused) = summary.calls;
     let (grown, mean) = growth(looks.get(WARM_UP..).unwrap_or_default());
     host::figure(&format!(
-        "soak: seed {seed}, {minutes} min, {} pods, {} containers ended ({} lost with their shim), {calls} calls \
-         ({given_up} given up, {refused} refused); {faults}; the daemon's memory {mean:.0} KiB, grown by {grown:.0} KiB \
+        "soak: seed {seed}, {minutes} min, {} pods, {} containers ended, {} lost ({dead} shims died, {may_lose} \
+         of them at a keeper's death), {calls} calls ({given_up} given up, {refused} refused); {faults}; the daemon's memory {mean:.0} KiB, grown by {grown:.0} KiB \
          in the second half, {} descriptors and {} threads at most; {} violations",
         summary.pods,
         summary.ended,

@@ -37,6 +37,7 @@ fn as_json(status: &StatusResponse) -> serde_json::Value {
             json!({
                 "id": c.container_id, "name": c.name, "sandbox_id": c.sandbox_id, "state": c.state,
                 "shim_pid": c.shim_pid, "generation": c.generation, "init_pid": c.init_pid,
+                "kept": c.kept,
             })
         })
         .collect();
@@ -44,6 +45,7 @@ fn as_json(status: &StatusResponse) -> serde_json::Value {
         "pid": status.pid, "version": status.version, "instance": status.instance,
         "root": status.root, "state": status.state, "containers": containers,
         "keeper_pid": status.keeper_pid, "kept": status.kept,
+        "under_way": status.under_way,
         "stuck": status.stuck.iter().map(operation_json).collect::<Vec<_>>(),
     })
 }
@@ -57,6 +59,7 @@ fn show(status: &StatusResponse) -> Result<(), Failure> {
         0 => "keeper: none answers; a shim that is killed now is not replaced".to_owned(),
         pid => format!("keeper: pid {pid}, keeps {} shims", status.kept),
     })?;
+    print::line(&format!("{} procedures and calls under way", status.under_way))?;
     show_stuck(&status.stuck)?;
     let pid = |pid: u32| if pid == 0 { "-".to_owned() } else { pid.to_string() };
     let rows: Vec<Vec<String>> = status

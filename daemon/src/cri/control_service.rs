@@ -65,8 +65,10 @@ impl wire::control_server::Control for ControlService {
         let mut containers: Vec<wire::ContainerShim> =
             self.containers.list().iter().map(|(c, view)| shim(&c.facts, view)).collect();
         containers.sort_by(|a, b| a.container_id.cmp(&b.container_id));
-        let keeper = self.containers.kept().await;
-        let (keeper_pid, kept) = keeper.map_or((0, 0), |(pid, ids)| (pid, ids.len()));
+        let (keeper_pid, kept) = self.containers.kept().await.unwrap_or_default();
+        for container in &mut containers {
+            container.kept = kept.contains(&container.container_id);
+        }
         Ok(Response::new(wire::StatusResponse {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -76,7 +78,8 @@ impl wire::control_server::Control for ControlService {
             containers,
             stuck: self.operations.stuck().into_iter().map(explain::told).collect(),
             keeper_pid: u32::try_from(keeper_pid).unwrap_or(0),
-            kept: u32::try_from(kept).unwrap_or(u32::MAX),
+            kept: u32::try_from(kept.len()).unwrap_or(u32::MAX),
+            under_way: u32::try_from(self.operations.under_way()).unwrap_or(u32::MAX),
         }))
     }
 
@@ -175,5 +178,6 @@ fn shim(facts: &crate::container::ContainerFacts, view: &crate::container::View)
         state,
         init_pid: number(view.init_pid),
         name: facts.config.name.name.clone(),
+        kept: false,
     }
 }

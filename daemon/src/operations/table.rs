@@ -296,6 +296,11 @@ impl Operations {
         tables.running.values().filter(|r| tables.concerns(r, &about)).map(|r| tables.now(r)).collect()
     }
 
+    /// How many procedures and calls are under way.
+    pub fn under_way(&self) -> usize {
+        self.tables().running.len()
+    }
+
     /// All that takes longer than it should, the oldest first.
     pub fn stuck(&self) -> Vec<Now> {
         let tables = self.tables();

@@ -14,4 +14,4 @@ mod truth;
 pub use caller::{Caller, Failed};
 pub use node::{Node, Pace, Summary};
 pub use plan::Plan;
-pub use truth::{Truth, Violation};
+pub use truth::{Deaths, ShimDeath, Truth, Violation};

@@ -4,6 +4,8 @@
 //! Owns: the verdicts. Never: asks a daemon; forgives because something was broken on purpose, but for what is counted
 //! here.
 
+mod deaths;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -12,6 +14,7 @@ use std::{
 use cri_api::v1::{self, ContainerState, PodSandboxState};
 use tonic::Status;
 
+pub use self::deaths::{Deaths, ShimDeath};
 use super::plan::Plan;
 
 /// How a container ends of which nobody saw the end.
@@ -39,8 +42,7 @@ struct Inner {
     removed: BTreeSet<String>,
     /// Idempotent calls, by object, that have succeeded; and how often they failed since.
     done: BTreeMap<String, u32>,
-    /// Shims that were killed: so many containers may be lost.
-    shims_killed: u64,
+    deaths: Deaths,
     lost: BTreeSet<String>,
     ended: u64,
     violations: Vec<Violation>,
@@ -88,9 +90,9 @@ impl Truth {
         self.lock().removed.clone()
     }
 
-    /// A shim is about to be killed.
-    pub fn shim_killed(&self) {
-        self.lock().shims_killed += 1;
+    /// Takes note of deaths, or asks about them.
+    pub fn deaths<T>(&self, note: impl FnOnce(&mut Deaths) -> T) -> T {
+        note(&mut self.lock().deaths)
     }
 
     /// An idempotent call of this object ended.
@@ -220,11 +222,14 @@ impl Truth {
     /// What was not true, to the end; and how many containers ended, and were lost.
     pub fn verdict(&self) -> (Vec<Violation>, u64, u64) {
         let mut inner = self.lock();
-        let (lost, killed) = (inner.lost.len() as u64, inner.shims_killed);
-        if lost > killed {
-            inner.violate(format!("{lost} containers were lost, but only {killed} shims were killed"));
+        let unexplained = inner.deaths.unexplained(&inner.lost);
+        if !unexplained.is_empty() {
+            inner.violate(format!(
+                "lost, though their shims did not die together with the keeper: {}",
+                unexplained.join(", ")
+            ));
         }
-        (inner.violations.clone(), inner.ended, lost)
+        (inner.violations.clone(), inner.ended, inner.lost.len() as u64)
     }
 }
 

@@ -1,11 +1,14 @@
 //! Each lie is found: a model that never says no proves nothing.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use cri_api::v1::{self, ContainerState, PodSandboxState};
 use tonic::Status;
 
-use super::{super::plan::Plan, Truth};
+use super::{super::plan::Plan, ShimDeath, Truth};
 
 fn status(id: &str, state: ContainerState, code: i32) -> v1::ContainerStatus {
     v1::ContainerStatus {
@@ -55,7 +58,7 @@ fn each_lie_is_found() {
     assert!(wrong.contains("ended with 1"), "{wrong}");
     let lost =
         found(|t| t.see(&v1::ContainerStatus { message: "its shim was killed".into(), ..exited(255) }));
-    assert!(lost.contains("1 containers were lost, but only 0"), "{lost}");
+    assert!(lost.contains("lost, though"), "{lost}");
     let again = found(|t| {
         let other = v1::ContainerStatus { started_at: 6, ..status("a", ContainerState::ContainerRunning, 0) };
         t.see(&other);
@@ -80,4 +83,39 @@ fn each_lie_is_found() {
         }
     });
     assert!(unready.contains("nobody stopped it"), "{unready}");
+}
+
+/// What is said of a container that is lost, when its shim (`None`: somebody's) and the keeper died at these seconds.
+fn lost(shim: Option<(Option<&str>, bool, u64)>, keeper: Option<(u64, u64)>) -> String {
+    let begin = Instant::now();
+    let at = |seconds| begin + Duration::from_secs(seconds);
+    found(|truth| {
+        truth.deaths(|deaths| {
+            if let Some((from, to)) = keeper {
+                deaths.keeper_from(at(from));
+                deaths.keeper_again(at(to));
+            }
+            if let Some((whose, kept, when)) = shim {
+                let container = whose.map(str::to_owned);
+                deaths.shim(ShimDeath { container, kept, from: at(when), to: at(when) });
+            }
+        });
+        truth.see(&v1::ContainerStatus {
+            message: "its shim was killed".into(),
+            ..status("a", ContainerState::ContainerExited, 255)
+        });
+    })
+}
+
+#[test]
+fn only_a_death_of_both_loses_a_container() {
+    assert!(lost(None, Some((10, 20))).contains("lost, though"), "no shim died");
+    assert!(lost(Some((Some("a"), true, 15)), None).contains("lost, though"), "no keeper died");
+    assert!(lost(Some((Some("a"), true, 30)), Some((10, 20))).contains("lost, though"), "long after it");
+    assert!(lost(Some((Some("a"), true, 5)), Some((10, 20))).contains("lost, though"), "long before it");
+    assert!(lost(Some((Some("b"), true, 15)), Some((10, 20))).contains("lost, though"), "another's shim");
+    assert_eq!(lost(Some((Some("a"), true, 15)), Some((10, 20))), "");
+    assert_eq!(lost(Some((Some("a"), true, 9)), Some((10, 20))), "");
+    assert_eq!(lost(Some((None, true, 15)), Some((10, 20))), "");
+    assert_eq!(lost(Some((Some("a"), false, 30)), None), "", "nobody kept it");
 }
