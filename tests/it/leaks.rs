@@ -11,7 +11,16 @@ use std::{
     process::{Command, Stdio},
 };
 
-use tests::{daemon::Daemon, leaks::Snapshot};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tests::{
+    daemon::{Daemon, Options, ShimEnds},
+    eventually::eventually,
+    leaks::Snapshot,
+    limits::SOON,
+};
 
 /// What the checker finds beyond the baseline.
 fn found(daemon: &Daemon, before: &Snapshot) -> String {
@@ -102,4 +111,20 @@ fn a_mount_in_a_namespace_of_another_is_found() {
     child.wait().unwrap();
     fs::remove_dir(&place).unwrap();
     assert!(what.contains("mount in another namespace left over"), "{what:?}");
+}
+
+#[test]
+fn a_shim_that_dies_of_itself_is_found() {
+    let options = Options { shim_ends: ShimEnds::Any, ..Options::default() };
+    let Some(daemon) = Daemon::start_with(options.clone()) else { return };
+    let pod = daemon.run_pod("dies");
+    let id = daemon.run(&pod, "c", &["sleep", "600"]);
+    let shims = daemon.client().shims().unwrap().containers;
+    let pid = shims.iter().find(|shim| shim.container_id == id).unwrap().shim_pid;
+    // As a panic ends it.
+    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGABRT).unwrap();
+    let bugs = eventually(SOON, "the daemon's word", || {
+        Some(daemon.bugs_but(ShimEnds::Killed)).filter(|bugs| !bugs.is_empty())
+    });
+    assert!(bugs.len() == 1 && bugs[0].contains("signal 6"), "{bugs:?}");
 }

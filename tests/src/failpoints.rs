@@ -42,6 +42,11 @@ pub fn program() -> Option<PathBuf> {
     Some(path)
 }
 
+/// Whether a daemon of this environment looks for failpoints.
+pub(crate) fn are_in(environment: &[(String, String)]) -> bool {
+    environment.iter().any(|(name, _)| name == VARIABLE)
+}
+
 /// Every named step of every program, by `docs/steps.txt`, which a tidy test holds equal to the code.
 pub fn points() -> Vec<Point> {
     let text =

@@ -6,6 +6,7 @@
 
 mod boot;
 mod pods;
+mod said;
 
 use std::{
     fs,
@@ -20,12 +21,12 @@ use nix::{
 };
 use tempfile::TempDir;
 
-pub use self::pods::Pod;
+pub use self::{pods::Pod, said::ShimEnds};
 use crate::{
     ask,
     client::CriClient,
     eventually::{eventually, within},
-    host, image_file,
+    failpoints, host, image_file,
     leaks::{Places, Snapshot},
     limits::{LOG_TAIL, SERVING, SOON, STANDBY, STOPPING},
     network::Network,
@@ -46,6 +47,8 @@ pub struct Options {
     /// What the daemon is to find in /proc/sys/kernel/random/boot_id: it lives in a mount namespace of its own then,
     /// which ends with it, as all mounts of a host do.
     pub boot_id: Option<String>,
+    /// How shims may end. With failpoints they may always fail.
+    pub shim_ends: ShimEnds,
 }
 
 /// A running daemon and all that is its own.
@@ -299,6 +302,19 @@ impl Daemon {
         self.log().get(self.log_seen..).unwrap_or_default().to_owned()
     }
 
+    /// Lines of it that tell of bugs of ours, in whatever process, where shims may end so.
+    pub fn bugs_but(&self, ends: ShimEnds) -> Vec<String> {
+        said::bugs(&self.log(), ends).into_iter().map(str::to_owned).collect()
+    }
+
+    fn bugs(&self) -> Vec<String> {
+        let ends = match self.options.shim_ends {
+            ShimEnds::Killed if failpoints::are_in(&self.options.environment) => ShimEnds::Failed,
+            ends => ends,
+        };
+        self.bugs_but(ends)
+    }
+
     /// The last lines of it.
     pub fn log_tail(&self) -> String {
         let log = self.log();
@@ -352,8 +368,8 @@ impl Daemon {
         }
         self.remove_pods();
         self.check_leaks();
-        let panics = self.log().lines().filter(|line| line.contains(" panicked at ")).count();
-        assert_eq!(panics, 0, "the daemon panicked:\n{}", self.log());
+        let bugs = self.bugs();
+        assert!(bugs.is_empty(), "the daemon's log tells of bugs of ours:\n{}", bugs.join("\n"));
         self.stop();
         self.nothing_left();
     }
