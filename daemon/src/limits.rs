@@ -100,6 +100,13 @@ pub const REAPED_LOOK: Duration = Duration::from_millis(5);
 /// Pause before another keeper is started where that failed.
 pub const KEEPER_RETRY: Duration = Duration::from_secs(1);
 
+/// How often a shim is brought to a new keeper where that fails, and the pause between: longer than a moment without
+/// memory or descriptors, and a silent one has time to go on.
+pub const HAND_OVER_TRIES: u32 = 3;
+
+/// See [`HAND_OVER_TRIES`].
+pub const HAND_OVER_AGAIN: Duration = Duration::from_secs(1);
+
 /// Shims brought to a new keeper at a time.
 pub const HAND_OVER_POOL: usize = 16;
 

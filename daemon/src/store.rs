@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::limits::STATE_FILE_MAX;
+use crate::{limits::STATE_FILE_MAX, steps};
 
 /// Name suffix of a file that is being written, or that keeps its place on the disk; whatever bears it after a crash is
 /// rubbish.
@@ -23,8 +23,14 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     temporary.push(TEMPORARY);
     let mut file = fresh(Path::new(&temporary))?;
     file.write_all(bytes)?;
+    endure(&file, Path::new(&temporary), path)
+}
+
+/// What is written becomes the file, durably.
+fn endure(file: &File, temporary: &Path, path: &Path) -> io::Result<()> {
     file.sync_data()?;
-    put_in_place(Path::new(&temporary), path)?;
+    put_in_place(temporary, path)?;
+    steps::check("store.sync")?;
     path.parent().map_or(Ok(()), sync_dir)
 }
 
@@ -73,19 +79,19 @@ pub fn replace_reserved(path: &Path, bytes: &[u8]) -> io::Result<()> {
     };
     file.write_all(bytes)?;
     file.set_len(bytes.len() as u64)?;
-    file.sync_data()?;
-    put_in_place(Path::new(&temporary), path)?;
-    path.parent().map_or(Ok(()), sync_dir)
+    endure(&file, Path::new(&temporary), path)
 }
 
 /// A new file of this name, whatever was there before: a half-written one, or something foreign.
 fn fresh(path: &Path) -> io::Result<File> {
+    steps::check("store.write")?;
     remove_any(path)?;
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Renames over a file; a folder that has taken its name goes.
 fn put_in_place(from: &Path, to: &Path) -> io::Result<()> {
+    steps::check("store.rename")?;
     match fs::rename(from, to) {
         Err(e) if e.kind() == io::ErrorKind::IsADirectory => {
             fs::remove_dir_all(to)?;

@@ -10,7 +10,7 @@ use tokio::{
 };
 use tracing::{Instrument, Span, info_span};
 
-use crate::{limits, operations};
+use crate::{limits, operations, steps::attempt};
 
 /// A pool of threads for one kind of blocking work.
 #[derive(Debug, Clone, Copy)]
@@ -126,10 +126,14 @@ fn resume<T>(error: tokio::task::JoinError) -> T {
 /// Makes a folder at a path that a pod names, where nothing else waits: its file system may hang. The error says so.
 pub async fn foreign_folder(step: &'static str, folder: std::path::PathBuf) -> Result<(), String> {
     let shown = folder.display().to_string();
-    let _place = operations::enter(step);
-    let made = blocking(Pool::Foreign, move || std::fs::create_dir_all(folder));
-    match tokio::time::timeout(limits::FOREIGN, made).await {
-        Ok(made) => made.map_err(|e| format!("{shown}: {e}")),
-        Err(_) => Err(format!("{}; is the file system of {shown} hung?", operations::still(limits::FOREIGN))),
-    }
+    let make = async {
+        let made = blocking(Pool::Foreign, move || std::fs::create_dir_all(folder));
+        match tokio::time::timeout(limits::FOREIGN, made).await {
+            Ok(made) => made.map_err(|e| format!("{shown}: {e}")),
+            Err(_) => {
+                Err(format!("{}; is the file system of {shown} hung?", operations::still(limits::FOREIGN)))
+            }
+        }
+    };
+    attempt(step, make).await
 }

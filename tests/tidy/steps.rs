@@ -10,14 +10,23 @@ use crate::source::{all, none, workspace};
 const LIST: &str = "docs/steps.txt";
 
 /// How a step is named in the code, and whether it can fail there.
-const OPENINGS: [(&str, bool); 5] = [
+const OPENINGS: [(&str, bool); 6] = [
     ("step(\"", false),
     ("reach(\"", false),
     ("attempt(\"", true),
     ("steps::check(\"", true),
+    // It is an attempt, below.
+    ("foreign_folder(\"", true),
     // An effect of the shim's machine has its name in a table.
     ("=>\"supervise.", false),
 ];
+
+/// How an error names the step it was in.
+const TOLD: [&str; 3] =
+    ["still_in(\"", "ContainerError::step(&facts.id, \"", "SandboxError::step(&facts.id, \""];
+
+/// What is no step: the check of an id that was read.
+const NO_STEP: &str = "id";
 
 #[test]
 fn each_step_has_a_name_of_its_own_and_is_listed() {
@@ -49,6 +58,26 @@ fn each_step_has_a_name_of_its_own_and_is_listed() {
     }
     let listed = fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(listed, names, "{LIST} differs; UPDATE_GOLDEN=1 rewrites it");
+}
+
+/// Whoever enters a step must be killable there: by `step` and `attempt` only. And what is said of a step that was left
+/// names one.
+#[test]
+fn people_are_told_of_no_step_that_is_not_listed() {
+    let listed = fs::read_to_string(workspace().join(LIST)).unwrap_or_default();
+    let is_listed = |name: &str| listed.lines().any(|line| line.split(' ').next() == Some(name));
+    let mut wrong = Vec::new();
+    for source in all().iter().filter(|source| source.path.starts_with("daemon/src/") && !source.is_test()) {
+        for (number, line) in source.code() {
+            let at = format!("{}:{number}: {}", source.path, line.trim());
+            let enters = line.contains("operations::enter(") && source.path != "daemon/src/steps.rs";
+            let told = TOLD.iter().find_map(|opening| line.split(opening).nth(1)?.split('"').next());
+            if enters || told.is_some_and(|name| name != NO_STEP && !is_listed(name)) {
+                wrong.push(at);
+            }
+        }
+    }
+    none("a step is entered by `steps::step` or `steps::attempt`, and is listed", &wrong);
 }
 
 #[expect(clippy::disallowed_methods, reason = "a file of the repository; nobody reads half of it")]

@@ -68,7 +68,7 @@ pub async fn exec_sync(
         | State::Reclaiming
         | State::Gone => return Err(state(view.word())),
     };
-    let fail = |e: String| ContainerError::step(&facts.id, "exec", e);
+    let fail = |e: String| ContainerError::step(&facts.id, "exec.ask", e);
     let id = ContainerId::parse(&facts.id).map_err(|e| fail(e.to_string()))?;
     // One container's endless commands do not take the turns of all others; and waiting for a turn has an end.
     let turn = async { (container.execs.acquire().await, SLOTS.acquire().await) };

@@ -78,8 +78,8 @@ pub(super) async fn kill(
 }
 
 async fn ended(view: &mut watch::Receiver<View>) -> bool {
-    let _place = operations::enter("container.end");
-    tokio::time::timeout(limits::KILL_WAIT, view.wait_for(|view| view.exit.is_some())).await.is_ok()
+    let seen = view.wait_for(|view| view.exit.is_some());
+    step("container.end", tokio::time::timeout(limits::KILL_WAIT, seen)).await.is_ok()
 }
 
 async fn past_the_shim(facts: &Arc<ContainerFacts>, parts: &Arc<Parts>, id: &ContainerId) {

@@ -21,7 +21,7 @@ use super::{
     updates::Updates,
     watch::{News, watch as watch_shim},
 };
-use crate::{events::Kind, limits, operations, shims::ShimLink, tasks, tickets::Tickets};
+use crate::{events::Kind, limits, shims::ShimLink, steps, tasks, tickets::Tickets};
 
 /// Where an answer goes.
 pub(super) type Answer = oneshot::Sender<Result<(), ContainerError>>;
@@ -300,7 +300,7 @@ impl Owner {
                     Ok(record) => Ending::exited(record),
                     Err(e) => Ending::failed(
                         Event::RecordFailed,
-                        ContainerError::step(&facts.id, "container.never_started", e),
+                        ContainerError::step(&facts.id, "container.lost", e),
                     ),
                 }
             }),
@@ -360,9 +360,8 @@ impl Owner {
         let left = until.saturating_duration_since(Instant::now());
         let mut view = self.publish.subscribe();
         let wait = async move {
-            let _place = operations::enter("container.grace");
             let ended = view.wait_for(|view| view.exit.is_some());
-            let over = tokio::time::timeout_at(until, ended).await.is_err();
+            let over = steps::step("container.grace", tokio::time::timeout_at(until, ended)).await.is_err();
             if over {
                 drop(inbox.send(Message::GraceOver(round)).await);
             }

@@ -28,7 +28,7 @@ pub(super) fn prepare(
     id: &ContainerId,
 ) -> Result<Found, ContainerError> {
     let security = &facts.config.security;
-    let step = |e: std::io::Error| ContainerError::step(&facts.id, "container.prepare", e);
+    let step = |e: std::io::Error| ContainerError::step(&facts.id, "container.spec", e);
     let root = RootFs::open(&parts.layout.rootfs(id)).map_err(step)?;
     for name in NO_LINKS {
         if root.is_link(name).map_err(step)? {

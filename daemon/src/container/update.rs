@@ -47,15 +47,14 @@ async fn make(
     before: &Resources,
     after: Resources,
 ) -> Result<Resources, ContainerError> {
-    let fail = |e: String| ContainerError::step(&facts.id, "container.update", e);
-    let id = ContainerId::parse(&facts.id).map_err(|e| fail(e.to_string()))?;
+    let id = ContainerId::parse(&facts.id).map_err(|e| ContainerError::step(&facts.id, "id", e))?;
     if alive {
         if after.memory_limit > 0 && after.memory_limit != before.memory_limit {
             fits(facts, parts, &id, after.memory_limit).await?;
         }
         if let Err(error) = apply(facts, parts, &id, before, &after).await {
             put_back(facts, parts, &id, before, &after).await;
-            return Err(fail(error));
+            return Err(ContainerError::step(&facts.id, "runtime.update", error));
         }
     }
     let recorded = {
@@ -67,7 +66,8 @@ async fn make(
         if alive {
             put_back(facts, parts, &id, before, &after).await;
         }
-        return Err(fail(format!("the new limits cannot be recorded: {error}")));
+        let error = format!("the new limits cannot be recorded: {error}");
+        return Err(ContainerError::step(&facts.id, "container.resources", error));
     }
     Ok(after)
 }

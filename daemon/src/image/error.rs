@@ -7,6 +7,7 @@ use std::{io, path::PathBuf};
 use crate::{
     image::{Digest, RegistryError, unpack::UnpackError},
     snapshot::SnapshotError,
+    steps::CanFail,
 };
 
 /// Why an image was not imported, listed or removed.
@@ -164,4 +165,10 @@ pub enum ImageError {
         /// The error.
         source: io::Error,
     },
+}
+
+impl<T> CanFail for Result<T, ImageError> {
+    fn failed(why: String) -> Self {
+        Err(ImageError::Document { name: "a step of the pull".to_owned(), why })
+    }
 }

@@ -22,7 +22,7 @@ use crate::{
     layout::Layout,
     sandbox::{self, PodInit, SandboxFacts, Sandboxes, lifecycle::State},
     shims::{Condition, Stray, end_strays, inspect, read_exit_record},
-    steps::reach,
+    steps::{attempt, reach},
     store, tasks,
 };
 
@@ -49,6 +49,7 @@ pub async fn recover(
         let Some((id, facts)) = sandbox_entry(layout, sandboxes, &name) else { continue };
         let state = sandbox_state(layout, &containers.parts().cgroups, &id, &facts, boot_id);
         tracing::debug!(%id, ?state, "sandbox found");
+        reach("recover.sandbox");
         adopted.push(sandboxes.adopt(facts, state));
         found.sandboxes += 1;
     }
@@ -63,12 +64,11 @@ pub async fn recover(
         let waits = patience.waits();
         looks.push(tasks::spawn("recovery of a container", async move {
             // What cannot be looked at is unknown, not gone: it may run, and its watcher looks again.
-            let adopted = condition(&layout, &containers, &id, &facts, (rebooted, waits))
-                .await
-                .unwrap_or_else(|error| {
-                    tracing::error!(%id, %error, "a container cannot be looked at; its state is unknown");
-                    Adopted::Silent
-                });
+            let look = condition(&layout, &containers, &id, &facts, (rebooted, waits));
+            let adopted = attempt("recover.container", look).await.unwrap_or_else(|error| {
+                tracing::error!(%id, %error, "a container cannot be looked at; its state is unknown");
+                Adopted::Silent
+            });
             tracing::debug!(%id, ?adopted, "container found");
             let resources = resources(&layout, &id, &facts);
             containers.adopt(ContainerFacts::clone(&facts), adopted, resources, user(&layout, &id));
@@ -85,6 +85,7 @@ pub async fn recover(
     }
     // Now that the containers are known: the end of one may stop them.
     adopted.iter().for_each(|sandbox| follow(sandbox, containers));
+    reach("recover.end");
     Ok(found)
 }
 

@@ -1,6 +1,6 @@
 //! Shims that the present keeper does not know are brought to it: an earlier one was killed.
 //!
-//! Owns: the search for them. Never: starts a keeper.
+//! Owns: the search for them, and trying again: one that nobody keeps is lost when it is killed. Never: starts a keeper.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use super::{LinkError, ShimLink, keeper::Connection};
 use crate::{
     limits,
+    steps::attempt,
     sys::packets,
     tasks::{self, Pool, blocking},
 };
@@ -44,13 +45,30 @@ pub(super) async fn hand_over_all(folder: &Path, keeper: Arc<Connection>) {
     }
 }
 
-/// Brings one shim to the keeper.
+/// Brings one shim to the keeper. Where it does not come to that, and both are there still, it is tried again.
 pub(super) async fn hand_over(run_dir: &RunDir, keeper: &Connection) -> Result<(), LinkError> {
-    let link = ShimLink::connect(run_dir, limits::SHIM_RECOVER).await?;
+    let mut tries = 1;
+    loop {
+        // What cannot be reached at all is no shim, or is being replaced.
+        let done = match ShimLink::connect(run_dir, limits::SHIM_RECOVER).await {
+            Err(error @ LinkError::Unreachable(_)) => return Err(error),
+            Err(error) => Err(error),
+            Ok(link) => introduce(link, keeper).await,
+        };
+        if done.is_ok() || tries == limits::HAND_OVER_TRIES || keeper.is_gone() {
+            return done;
+        }
+        tries += 1;
+        tokio::time::sleep(limits::HAND_OVER_AGAIN).await;
+    }
+}
+
+/// Gives each an end of a way to the other.
+async fn introduce(link: ShimLink, keeper: &Connection) -> Result<(), LinkError> {
     if !link.hello.features.iter().any(|feature| feature == version::FEATURE_KEEPER) {
         return Ok(());
     }
     let (ours, theirs) = packets::pair().map_err(|e| LinkError::Unreachable(e.to_string()))?;
-    keeper.take(ours).await?;
-    link.keep(theirs).await
+    attempt("shim.hand_over", keeper.take(ours)).await?;
+    attempt("shim.keep", link.keep(theirs)).await
 }

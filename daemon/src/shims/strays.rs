@@ -10,7 +10,7 @@ use std::{
 
 use protocol::{keeperdir::KeeperDir, rundir::RunDir};
 
-use crate::{cgroups::Cgroups, layout::Layout, limits, sys::pidfd::PidFd};
+use crate::{cgroups::Cgroups, layout::Layout, limits, steps, sys::pidfd::PidFd};
 
 /// Whose files may be lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +72,10 @@ pub fn end_strays(cgroups: &Cgroups, layout: &Layout, which: Stray) -> io::Resul
         // Looked at again with the handle open: the number may have come to mean another one.
         if is_stray(pid, which, &places) {
             tracing::warn!(pid, role = which.name(), "its files were lost; it is killed");
+            steps::reach("recover.stray");
             handle.kill()?;
             handle.ends_within(limits::KEEPER_ANSWER)?;
+            steps::reach("recover.stray_gone");
             ended += 1;
         }
     }

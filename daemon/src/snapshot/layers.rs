@@ -202,6 +202,7 @@ impl Layers {
             let number = name.parse::<u64>().ok();
             next = next.max(number.map_or(0, |n| n.saturating_add(1)));
             if number.is_none_or(|n| !used.contains(&n)) {
+                steps::reach("layer.sweep");
                 remove_folder(&self.layers.join(&name))?;
             }
         }

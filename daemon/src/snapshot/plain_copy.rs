@@ -12,7 +12,7 @@ use crate::{
         stack_copy,
         writable::Writables,
     },
-    steps, store,
+    store,
 };
 
 /// Layers below `ROOT/snapshots`, the same as [`crate::snapshot::Overlay`]'s, copied together for each
@@ -70,7 +70,6 @@ impl Snapshotter for PlainCopy {
             return Ok(());
         }
         let copy = Self::copy(&folder, &folders)?;
-        steps::check("rootfs.bind").map_err(SnapshotError::disk("mount at", target))?;
         rustix::mount::mount_bind(&copy, target).map_err(|errno| SnapshotError::Mount {
             target: target.to_owned(),
             words: String::new(),

@@ -2,7 +2,7 @@
 //!
 //! Never: stays in a pod's namespace; the look is on a thread of its own, which ends.
 
-use std::{fs, io, path::Path};
+use std::{fs, path::Path};
 
 use crate::sys::netns;
 
@@ -27,11 +27,11 @@ pub struct Interface {
 /// The interfaces of each namespace, by its pin; loopback is left out. What cannot be read is an empty list.
 /// Blocking.
 pub fn networks(pins: &[impl AsRef<Path> + Sync]) -> Vec<Vec<Interface>> {
-    let read = |pin: &Path| -> io::Result<Vec<Interface>> {
-        let look = || fs::read_to_string("/proc/thread-self/net/dev");
-        Ok(parse(&netns::inside(pin, look)??))
-    };
-    pins.iter().map(|pin| read(pin.as_ref()).unwrap_or_default()).collect()
+    let look = || fs::read_to_string("/proc/thread-self/net/dev").map(|text| parse(&text));
+    match netns::inside_each(pins, look) {
+        Ok(seen) => seen.into_iter().map(|seen| seen.flatten().unwrap_or_default()).collect(),
+        Err(_) => vec![Vec::new(); pins.len()],
+    }
 }
 
 /// `/proc/net/dev`: two lines of headings, then `name: 8 counters received, 8 sent`.

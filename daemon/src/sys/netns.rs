@@ -3,7 +3,7 @@
 //! Owns: the thread that goes in. Never: brings a thread back: it ends there, so no pool ever gets one that is
 //! in another namespace.
 
-use std::{fs::File, io, path::Path, thread};
+use std::{fs::File, io, os::fd::AsFd, path::Path, thread};
 
 use nix::sched::{CloneFlags, unshare};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -18,17 +18,35 @@ const STACK: usize = 128 << 10;
 /// # Errors
 /// The pin cannot be opened or is no network namespace; no thread can be had.
 pub fn inside<T: Send>(pin: &Path, work: impl FnOnce() -> T + Send) -> io::Result<T> {
-    use std::os::fd::AsFd;
+    apart(move || {
+        enter(pin)?;
+        Ok(work())
+    })?
+}
+
+/// The same in each of these, one after the other, on one thread for all: on a busy machine a thread for each would wait
+/// for its turn each time. Blocking.
+///
+/// # Errors
+/// No thread can be had. Those of one namespace are its own.
+pub fn inside_each<T: Send>(
+    pins: &[impl AsRef<Path> + Sync],
+    work: impl Fn() -> T + Send,
+) -> io::Result<Vec<io::Result<T>>> {
+    // Where one cannot be entered, the thread is still in the one before, and does not look.
+    apart(move || pins.iter().map(|pin| enter(pin.as_ref()).map(|()| work())).collect())
+}
+
+fn enter(pin: &Path) -> io::Result<()> {
     let namespace = File::open(pin)?;
+    Ok(move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?)
+}
+
+fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
     thread::scope(|scope| {
-        let looking = thread::Builder::new().name("netns".to_owned()).stack_size(STACK).spawn_scoped(
-            scope,
-            move || -> io::Result<T> {
-                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-                Ok(work())
-            },
-        )?;
-        looking.join().map_err(|_| io::Error::other("the look into a network namespace panicked"))?
+        let thread = thread::Builder::new().name("netns".to_owned()).stack_size(STACK);
+        let looking = thread.spawn_scoped(scope, work)?;
+        looking.join().map_err(|_| io::Error::other("the look into a network namespace panicked"))
     })
 }
 

@@ -296,7 +296,9 @@ impl Supervisor {
     }
 
     fn apply(&mut self, effect: Effect) {
-        crate::steps::reach(effect.step());
+        if let Some(step) = effect.step() {
+            crate::steps::reach(step);
+        }
         match effect {
             Effect::RunCreate => {
                 if let Err(fault) = self.run_create() {

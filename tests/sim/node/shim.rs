@@ -48,7 +48,7 @@ impl Node {
             if let Some(shim) = &mut next.shim {
                 shim.todo.remove(0);
             }
-            steps.push((effect.step(), self.effect(next, effect)));
+            steps.push((effect.step().unwrap_or("a refusal"), self.effect(next, effect)));
             return;
         }
         self.command_steps(world, steps);

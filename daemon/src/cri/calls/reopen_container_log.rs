@@ -8,7 +8,7 @@ use tonic::Status;
 use crate::{
     container::{ContainerError, Containers, reopen_log},
     cri::{convert::required, error},
-    operations,
+    steps::attempt,
 };
 
 pub(in crate::cri) async fn handle(
@@ -23,8 +23,7 @@ pub(in crate::cri) async fn handle(
         let state = view.word();
         return Err(error::container(ContainerError::State { id, state, what: "given a new log" }));
     };
-    let _place = operations::enter("log.reopen");
-    let done = reopen_log(&container.facts, containers.parts(), &link).await;
+    let done = attempt("log.reopen", reopen_log(&container.facts, containers.parts(), &link)).await;
     done.map_err(error::container)?;
     Ok(v1::ReopenContainerLogResponse {})
 }

@@ -20,10 +20,7 @@ use super::{
     Credentials, Image, ImageError, Images, Progress, Reference, Registries, limits::PULL_LINGER,
     registry::Session,
 };
-use crate::{
-    operations::{self, Operations},
-    tasks,
-};
+use crate::{operations::Operations, steps::attempt, tasks};
 
 /// What makes two pulls one: the same name asked with the same credentials.
 type Key = (Reference, Credentials);
@@ -143,13 +140,14 @@ impl Inner {
         tell: &watch::Sender<Progress>,
     ) -> Result<Arc<Image>, ImageError> {
         let failed = |source| ImageError::Registry { image: name.to_string(), source };
-        let place = operations::enter("pull.resolve");
-        let session = self.registries.session(name, written, credentials.clone()).await;
-        let session: Arc<Session> = Arc::new(session.map_err(failed)?);
-        let found = resolve::resolve(&session, name).await?;
-        drop(place);
-        let _place = operations::enter("pull.layers");
-        layers::bring(&self.images, session, name, found, tell).await
+        let find = async {
+            let session = self.registries.session(name, written, credentials.clone()).await;
+            let session: Arc<Session> = Arc::new(session.map_err(failed)?);
+            let found = resolve::resolve(&session, name).await?;
+            Ok::<_, ImageError>((session, found))
+        };
+        let (session, found) = attempt("pull.resolve", find).await?;
+        attempt("pull.layers", layers::bring(&self.images, session, name, found, tell)).await
     }
 }
 

@@ -179,9 +179,10 @@ pub(crate) fn step(state: State, event: Event) -> (State, &'static [Effect]) {
 }
 
 impl Effect {
-    /// Its name as a step, where a test may kill the shim. One that fails does so on its way, at a step of its own.
-    pub(crate) fn step(self) -> &'static str {
-        match self {
+    /// Its name as a step, where a test may kill the shim. One that fails does so on its way, at a step of its own. A
+    /// refusal is no step: it does nothing.
+    pub(crate) fn step(self) -> Option<&'static str> {
+        Some(match self {
             Self::RunCreate => "supervise.create",
             Self::RunUndo => "supervise.undo",
             Self::RunStart => "supervise.start",
@@ -191,9 +192,9 @@ impl Effect {
             Self::Drain => "supervise.drain",
             Self::Record => "supervise.record",
             Self::Publish => "supervise.publish",
-            Self::Refuse => "supervise.refuse",
+            Self::Refuse => return None,
             Self::Leave => "supervise.leave",
-        }
+        })
     }
 }
 
