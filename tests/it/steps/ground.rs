@@ -18,21 +18,47 @@ use tests::{
     failpoints::{self, Failpoints, Point},
     host,
     image_file::DEMO,
+    layer::Layer,
+    layout::{Layout, Packing},
     limits::SOON,
+    registry::{self, Registry},
 };
 
-use super::life::{Ends, Life, image_life};
+use super::life::{Ends, Life, image_life, pull_life};
+use crate::cni::{Folder, scripted};
 
 /// How long a step is held up while its caller gives up.
 const DELAY: &str = "delay(250)@1";
+/// How long a further hit of a step in the background is waited for: long enough for what an answered call left to do.
+const BACKGROUND: Duration = Duration::from_millis(500);
 /// The patience of a caller that gives up: shorter than the delay, longer than a step.
 const IMPATIENT: Duration = Duration::from_millis(200);
+
+/// How its pods get their network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// By the built-in bridge.
+    Bridge,
+    /// By a CNI plugin, whose result is remembered.
+    Plugin,
+}
+
+impl Network {
+    /// By which network a life comes by the step.
+    fn of(step: &str) -> Self {
+        if step == "network.record" { Self::Plugin } else { Self::Bridge }
+    }
+}
 
 /// The ground of the runs.
 pub struct Ground {
     pub daemon: Daemon,
     points: Failpoints,
     bystander: Bystander,
+    /// Where images are pulled from, and one's name.
+    registry: (Registry, String),
+    /// Of the plugin; it goes last.
+    _plugin: Folder,
     /// How many layers there are.
     layers: usize,
     runs: usize,
@@ -42,63 +68,131 @@ pub struct Ground {
 
 /// Whether the step is one of images.
 pub fn is_of_images(step: &str) -> bool {
-    step.starts_with("image.") || step.starts_with("layer.")
+    step.starts_with("image.") || step.starts_with("layer.") || step.starts_with("pull.")
+}
+
+/// Whether the step is one of a daemon's start.
+fn is_of_recovery(step: &str) -> bool {
+    step.starts_with("recover.") || step == "layer.sweep"
+}
+
+/// Whether the step is a part of many others, so that each of its hits is another place.
+pub fn is_everywhere(step: &str) -> bool {
+    step.starts_with("store.")
 }
 
 impl Ground {
     /// `None`: this host, or this build, cannot; the test is skipped.
-    pub fn new() -> Option<Self> {
+    pub fn new(network: Network) -> Option<Self> {
         let program = failpoints::program()?;
-        let points = Failpoints::default();
-        let environment = points.environment();
-        let options = Options { program: Some(program), environment, ..Options::default() };
+        let (points, plugin) = (Failpoints::default(), Folder::new());
+        let (environment, program) = (points.environment(), Some(program));
+        let options = match network {
+            Network::Bridge => Options { program, environment, ..Options::default() },
+            Network::Plugin => {
+                plugin.script("scripted");
+                plugin.configure("10-scripted.conflist", &scripted("scripted"));
+                Options { program, environment, ..plugin.options() }
+            }
+        };
         let mut daemon = Daemon::start_with(options)?;
+        let registry = Registry::start(daemon.network(), &registry::Options::default())?;
+        let image = put_image(&daemon, &registry);
         let bystander = Bystander::start(&mut daemon)?;
         let layers = entries(&daemon, "layers");
-        Some(Self { daemon, points, bystander, layers, runs: 0, unnoticed: 0, noticed: Vec::new() })
+        Some(Self {
+            daemon,
+            points,
+            bystander,
+            registry: (registry, image),
+            _plugin: plugin,
+            layers,
+            runs: 0,
+            unnoticed: 0,
+            noticed: Vec::new(),
+        })
     }
 
-    /// The daemon dies at the step; the next one goes on.
-    pub fn daemon_dies_at(&mut self, step: &str) {
-        self.points.set(step, "kill");
-        self.come_by(step, Ends::Told).ok();
+    /// The daemon dies at this hit of the step; the next one goes on. `false`: a life does not come by so often.
+    pub fn daemon_dies_at(&mut self, step: &str, hit: u64) -> bool {
+        self.points.set(step, &format!("kill@{hit}"));
+        let went = self.come_by(step, Ends::Told);
+        if went.is_ok() && !is_of_recovery(step) && self.points.hits(step) < hit {
+            self.points.clear(step);
+            return false;
+        }
         let died = within(SOON, || self.daemon.nursery().ended(self.daemon.pid()));
         self.points.clear(step);
-        assert_eq!(died, Some(137), "no life comes by {step}; is it in the list of others?");
+        assert_eq!(died, Some(137), "no life comes by {step}, hit {hit}: {went:?}");
         self.daemon.forget();
         self.daemon.launch();
-        self.converges(&format!("the daemon's death at {step}"), step, Ends::Told);
+        self.converges(&format!("the daemon's death at {step}, hit {hit}"), step, Ends::Told);
+        true
     }
 
-    /// The step fails once.
-    pub fn fails_at(&mut self, step: &str) {
-        self.points.set(step, "fail@1");
+    /// The step fails once, at this hit. `false`: a life does not come by so often.
+    pub fn fails_at(&mut self, step: &str, hit: u64) -> bool {
+        self.points.set(step, &format!("fail@{hit}"));
         let went = self.come_by(step, ends_at(step));
-        self.hit(step);
-        let after = format!("a failure at {step} ({})", went.err().unwrap_or_else(|| "not told".to_owned()));
+        let was_hit = within(if hit == 1 { SOON } else { BACKGROUND }, || {
+            (self.points.hits(step) >= hit).then_some(())
+        });
+        self.points.clear(step);
+        if was_hit.is_none() {
+            assert!(went.is_ok(), "without a failure at {step}, hit {hit}: {went:?}");
+            return false;
+        }
+        let went = went.err().unwrap_or_else(|| "not told".to_owned());
+        let after = format!("a failure at {step}, hit {hit} ({went})");
         if is_of_images(step) {
             // What a failed removal leaves of layers is left to the next start.
             self.daemon.restart();
         }
         self.converges(&after, step, ends_at(step));
+        true
+    }
+
+    /// The keeper cannot start another shim in a killed one's place, twice.
+    pub fn replacement_fails(&mut self) {
+        let step = "keeper.start";
+        let (sandbox, id) = self.shot().expect("it runs");
+        self.points.set(step, "fail");
+        let shim = self.shim_of(&id).expect("it has a shim");
+        kill(shim, Signal::SIGKILL).expect("it runs");
+        // One of them may be of a shim made ahead.
+        eventually(SOON, "failed starts", || (self.points.hits(step) > 2).then_some(()));
+        self.points.clear(step);
+        let client = self.daemon.client();
+        eventually(SOON, "another shim", || self.shim_of(&id).ok().filter(|next| *next != shim));
+        client.stop_container(ask::stop(&id, 0)).expect("it can be stopped");
+        assert_eq!(self.daemon.exited(&id).exit_code, 137, "its end is known");
+        client.stop_pod_sandbox(ask::stop_pod(&sandbox)).expect("it can be stopped");
+        client.remove_pod_sandbox(ask::remove_pod(&sandbox)).expect("it can be removed");
+        self.converges("shims that could not be replaced at once", step, Ends::Told);
     }
 
     /// The step takes longer than its caller waits, who then asks again.
-    pub fn is_given_up_at(&mut self, step: &str) {
+    pub fn is_given_up_at(&mut self, step: &str, _: u64) -> bool {
         self.points.set(step, DELAY);
-        if is_of_images(step) {
+        if is_of_recovery(step) {
+            self.come_by(step, Ends::Told).ok();
+        } else if step.starts_with("pull.") {
+            pull_life(&self.hasty(), &self.registry.1).expect_err("its caller does not wait");
+        } else if is_of_images(step) {
             image_life(&self.daemon).unwrap_or_else(|e| panic!("a delay at {step}: {e}"));
-        } else if step == "recover.begin" {
-            self.daemon.restart();
         } else {
-            let hasty = CriClient::with_deadline(&self.daemon.socket(), IMPATIENT);
-            Life { daemon: &self.daemon, ends: Ends::Told }.once(&hasty).ok();
+            Life { daemon: &self.daemon, ends: Ends::Told }.once(&self.hasty()).ok();
             if self.points.hits(step) == 0 {
                 self.come_by(step, ends_at(step)).ok();
             }
         }
         self.hit(step);
         self.converges(&format!("a delay at {step}"), step, Ends::Told);
+        true
+    }
+
+    fn hasty(&self) -> CriClient {
+        CriClient::with_deadline(&self.daemon.socket(), IMPATIENT)
     }
 
     /// A shim, or the keeper, dies at its step, at this hit of it. `false`: a life does not come by so often.
@@ -118,9 +212,14 @@ impl Ground {
         was_hit
     }
 
-    /// How many deaths no caller noticed, and what was told of the others.
-    pub fn noticed(&self) -> (usize, &[String]) {
-        (self.unnoticed, &self.noticed)
+    /// Says how many deaths no caller noticed, and what was told of the others.
+    pub fn tell(&self, what: &str) {
+        let (unnoticed, noticed) = (self.unnoticed, &self.noticed);
+        if unnoticed + noticed.len() > 0 {
+            host::figure(&format!(
+                "{what}: {unnoticed} deaths unnoticed by the caller; of the others it said: {noticed:#?}"
+            ));
+        }
     }
 
     /// Everything is ended; the leak checker looks once more when the daemon is dropped. Returns the runs.
@@ -131,15 +230,27 @@ impl Ground {
     }
 
     fn hit(&self, step: &str) {
-        let hits = self.points.hits(step);
+        // What is done in the background comes a little later.
+        let hit = within(SOON, || (self.points.hits(step) > 0).then_some(()));
         self.points.clear(step);
-        assert!(hits > 0, "no life comes by {step}; is it in the list of others?");
+        assert!(hit.is_some(), "no life comes by {step}");
     }
 
     /// Does what comes by this step.
     fn come_by(&mut self, step: &str, ends: Ends) -> Result<(), String> {
         match step {
-            "recover.begin" => {
+            "recover.stray" | "recover.stray_gone" => self.lose_a_shims_files(),
+            "layer.sweep" => {
+                self.points.set("layer.record", "kill");
+                image_life(&self.daemon).expect_err("the daemon dies");
+                let died = within(SOON, || self.daemon.nursery().ended(self.daemon.pid()));
+                assert_eq!(died, Some(137), "it dies when a layer is half made");
+                self.points.clear("layer.record");
+                self.daemon.forget();
+                self.daemon.spawn();
+                Ok(())
+            }
+            _ if is_of_recovery(step) => {
                 self.daemon.kill9();
                 self.daemon.spawn();
                 Ok(())
@@ -155,7 +266,7 @@ impl Ground {
                 self.kill_keeper();
                 self.with_a_shim(Signal::SIGKILL, true)
             }
-            "shim.keeper" => {
+            "shim.keeper" | "shim.hand_over" | "shim.keep" => {
                 self.kill_keeper();
                 Life { daemon: &self.daemon, ends }.once(self.daemon.client())
             }
@@ -163,6 +274,7 @@ impl Ground {
                 self.with_a_shim(Signal::SIGKILL, false)
             }
             "container.kill_cgroup" => self.with_a_shim(Signal::SIGSTOP, false),
+            _ if step.starts_with("pull.") => pull_life(self.daemon.client(), &self.registry.1),
             _ if is_of_images(step) => image_life(&self.daemon),
             _ => Life { daemon: &self.daemon, ends }.once(self.daemon.client()),
         }
@@ -177,27 +289,54 @@ impl Ground {
 
     /// A container whose shim gets a signal, and that is stopped then; its keeper is killed first where that is asked.
     fn with_a_shim(&self, signal: Signal, without_keeper: bool) -> Result<(), String> {
-        let text = |status: tonic::Status| status.to_string();
-        let (client, pod) = (self.daemon.client(), ask::pod("shot", &self.daemon.path("logs")));
-        let sandbox = client.run_pod_sandbox(ask::run(&pod)).map_err(text)?.pod_sandbox_id;
-        let wish = ask::container("c", DEMO, &["sleep", "600"]);
-        let id = client.create_container(ask::create(&sandbox, &wish, &pod)).map_err(text)?.container_id;
-        client.start_container(ask::start(&id)).map_err(text)?;
-        let shims = client.shims().map_err(text)?.containers;
-        let shim = shims.iter().find(|shim| shim.container_id == id).ok_or("it has a shim")?;
+        let (sandbox, id) = self.shot()?;
+        let (client, shim) = (self.daemon.client(), self.shim_of(&id)?);
         if without_keeper {
             self.kill_keeper();
         }
-        kill(Pid::from_raw(shim.shim_pid.cast_signed()), signal).map_err(|e| e.to_string())?;
+        kill(shim, signal).map_err(|e| e.to_string())?;
         client.stop_container(ask::stop(&id, 0)).map_err(text)?;
         client.stop_pod_sandbox(ask::stop_pod(&sandbox)).map_err(text)?;
         client.remove_pod_sandbox(ask::remove_pod(&sandbox)).map_err(text)?;
         Ok(())
     }
 
+    /// A pod of its own with a container that runs.
+    fn shot(&self) -> Result<(String, String), String> {
+        let (client, pod) = (self.daemon.client(), ask::pod("shot", &self.daemon.path("logs")));
+        let sandbox = client.run_pod_sandbox(ask::run(&pod)).map_err(text)?.pod_sandbox_id;
+        let wish = ask::container("c", DEMO, &["sleep", "600"]);
+        let id = client.create_container(ask::create(&sandbox, &wish, &pod)).map_err(text)?.container_id;
+        client.start_container(ask::start(&id)).map_err(text)?;
+        Ok((sandbox, id))
+    }
+
+    fn shim_of(&self, id: &str) -> Result<Pid, String> {
+        let shims = self.daemon.client().shims().map_err(text)?.containers;
+        let shim = shims.iter().find(|shim| shim.container_id == id).ok_or("it has no shim")?;
+        Ok(Pid::from_raw(shim.shim_pid.cast_signed()))
+    }
+
+    /// What a shim had in the state folder is gone when the next daemon starts, and no keeper knows it.
+    fn lose_a_shims_files(&mut self) -> Result<(), String> {
+        let (_, id) = self.shot()?;
+        self.daemon.kill9();
+        self.kill_keeper();
+        fs::remove_dir_all(self.daemon.path("state/shims").join(id)).map_err(|e| e.to_string())?;
+        self.daemon.spawn();
+        Ok(())
+    }
+
     /// After a fault: the same request succeeds, nothing is left, the bystander has not noticed.
     fn converges(&mut self, after: &str, step: &str, ends: Ends) {
         self.runs += 1;
+        // A daemon that was just started may not serve yet.
+        self.pods();
+        // A pull that was given up goes on; so it is joined, and its image removed.
+        if step.starts_with("pull.") {
+            let pulled = within(SOON, || pull_life(self.daemon.client(), &self.registry.1).ok());
+            assert!(pulled.is_some(), "after {after}: it can be pulled");
+        }
         if is_of_images(step) {
             // The layer that is there already, or a new one: one either way.
             image_life(&self.daemon).unwrap_or_else(|e| panic!("after {after}: {e}"));
@@ -210,19 +349,42 @@ impl Ground {
         self.forget_the_shot();
         Life { daemon: &self.daemon, ends }.converge(&format!("after {after}"));
         self.bystander.check(&self.daemon, after);
+        eventually(SOON, "the bystander's shim with the keeper", || (self.daemon.kept() >= 1).then_some(()));
         self.daemon.check_leaks();
+    }
+
+    fn pods(&self) -> Vec<v1::PodSandbox> {
+        let client = self.daemon.client();
+        let all = v1::ListPodSandboxRequest::default;
+        eventually(SOON, "a list", || client.list_pod_sandbox(all()).ok()).items
     }
 
     /// Removes the pod of [`Self::with_a_shim`], where it is there still.
     fn forget_the_shot(&self) {
         let client = self.daemon.client();
-        let list =
-            eventually(SOON, "a list", || client.list_pod_sandbox(v1::ListPodSandboxRequest::default()).ok());
-        for pod in list.items.iter().filter(|pod| pod.metadata.as_ref().is_some_and(|m| m.name == "shot")) {
+        for pod in self.pods().iter().filter(|pod| pod.metadata.as_ref().is_some_and(|m| m.name == "shot")) {
             client.stop_pod_sandbox(ask::stop_pod(&pod.id)).expect("it can be stopped");
             client.remove_pod_sandbox(ask::remove_pod(&pod.id)).expect("it can be removed");
         }
     }
+}
+
+fn text(status: tonic::Status) -> String {
+    status.to_string()
+}
+
+/// An image of one small layer in the registry. Pulled once: what stays of a first pull is there.
+fn put_image(daemon: &Daemon, registry: &Registry) -> String {
+    let layout = Layout::new(&daemon.path("layout")).expect("/tmp can be written");
+    let mut layer = Layer::default();
+    layer.file("etc/name", 0o644, b"pulled").expect("it is memory");
+    let layer = layer.finish().expect("it is memory");
+    let image = layout.image(&[(&layer, Packing::Gzip)], &serde_json::json!({ "Entrypoint": ["/x"] }));
+    layout.enter(&image.expect("/tmp can be written")).expect("/tmp can be written");
+    registry.push_layout(layout.path(), "a/small:1").expect("/tmp can be written");
+    let name = registry.name("a/small:1");
+    pull_life(daemon.client(), &name).unwrap_or_else(|e| panic!("a pull: {e}"));
+    name
 }
 
 fn entries(daemon: &Daemon, folder: &str) -> usize {
@@ -258,9 +420,9 @@ fn ends_at(step: &str) -> Ends {
     }
 }
 
-/// Those of the product's steps that a test here comes by.
-pub fn points(of: Whose, elsewhere: &[&str]) -> Vec<Point> {
-    let is_wanted = |point: &Point| Whose::of(&point.name) == of && !elsewhere.contains(&point.name.as_str());
+/// Those of the product's steps that a life with this network comes by.
+pub fn points(of: Whose, network: Network) -> Vec<Point> {
+    let is_wanted = |point: &Point| Whose::of(&point.name) == of && Network::of(&point.name) == network;
     failpoints::points().into_iter().filter(is_wanted).collect()
 }
 

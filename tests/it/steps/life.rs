@@ -187,3 +187,15 @@ pub fn image_life(daemon: &Daemon) -> Answer<()> {
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     if done.status.success() { Ok(()) } else { Err(said) }
 }
+
+/// An image, pulled and removed again.
+pub fn pull_life(client: &CriClient, name: &str) -> Answer<()> {
+    let pull = v1::PullImageRequest { image: ask::image(name), ..Default::default() };
+    client.pull_image(pull).map_err(text)?;
+    let request = v1::ImageStatusRequest { image: ask::image(name), verbose: false };
+    if client.image_status(request).map_err(text)?.image.is_none() {
+        return Err(format!("{name} was pulled and is not there"));
+    }
+    client.remove_image(v1::RemoveImageRequest { image: ask::image(name) }).map_err(text)?;
+    Ok(())
+}

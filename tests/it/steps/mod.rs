@@ -1,103 +1,132 @@
-//! What may happen at each named step of the daemon and of a shim: death as by SIGKILL, failure, delay. The caller's
-//! retry converges, the exit codes are true, whoever runs beside it does not notice, and in the end nothing is left.
+//! What may happen at each named step of the daemon, of a shim and of the keeper: death as by SIGKILL, failure, delay.
+//! The caller's retry converges, the exit codes are true, whoever runs beside it does not notice, and in the end nothing
+//! is left.
 //!
-//! Needs the programs with failpoints: `make build FAILPOINTS=1`. Never: a step that is not listed.
+//! Needs the programs with failpoints: `make build FAILPOINTS=1`. Never: a step that is not listed, nor passes over one
+//! that is.
 
 mod ground;
 mod life;
 
-use tests::host;
+use tests::{failpoints::Point, host};
 
-use self::ground::{Ground, Whose, points, say};
+use self::ground::{Ground, Network, Whose, is_everywhere, points, say};
 
-/// Steps that no life here comes by. A result of CNI has its own test (`cni_crash`), as a file system without overlay
-/// has beside its code; a refused event of the shim's machine is one that its service lets through, and it lets none.
-const ELSEWHERE: [&str; 3] = ["network.record", "rootfs.bind", "supervise.refuse"];
-
-/// A shim's step is hit several times in a life: it dies at the first in the short form, at each in the long one.
+/// A shim's step is hit several times in a life: it dies at the first in the short form, at each in the long one. So it
+/// is with what is a part of many steps.
 const HITS: u64 = 1;
 const HITS_FULL: u64 = 20;
+/// Writes of state files in a life, in the long form.
+const WRITES_FULL: u64 = 60;
+/// And in the short one: the first ones are a sandbox's, the later ones a container's.
+const WRITES: u64 = 6;
+
+/// At how many hits of a step something happens.
+fn hits(step: &str) -> u64 {
+    match (is_everywhere(step), host::full()) {
+        (true, true) => WRITES_FULL,
+        (true, false) => WRITES,
+        (false, true) => HITS_FULL,
+        (false, false) => HITS,
+    }
+}
+
+/// Lets it happen at each point of these processes that is wanted, at each hit of it that counts, by either network.
+fn each(
+    of: Whose,
+    what: &str,
+    is_wanted: fn(&Point) -> bool,
+    hits: fn(&str) -> u64,
+    happen: fn(&mut Ground, &str, u64) -> bool,
+) {
+    let (mut count, mut runs) = (0, 0);
+    for network in [Network::Bridge, Network::Plugin] {
+        let points: Vec<_> = points(of, network).into_iter().filter(is_wanted).collect();
+        if points.is_empty() {
+            continue;
+        }
+        let Some(mut ground) = Ground::new(network) else { return };
+        for point in &points {
+            assert!(happen(&mut ground, &point.name, 1), "nobody comes by {}", point.name);
+            for hit in 2..=hits(&point.name) {
+                if !happen(&mut ground, &point.name, hit) {
+                    break;
+                }
+            }
+        }
+        ground.tell(what);
+        count += points.len();
+        runs += ground.end();
+    }
+    say(what, count, runs);
+}
+
+fn all(_: &Point) -> bool {
+    true
+}
+
+fn can_fail(point: &Point) -> bool {
+    point.fails
+}
+
+/// Each step once; what is a part of many steps at several hits.
+fn few_hits(step: &str) -> u64 {
+    if is_everywhere(step) { hits(step) } else { 1 }
+}
+
+fn one_hit(_: &str) -> u64 {
+    1
+}
 
 #[test]
 fn the_daemon_may_die_at_every_step() {
-    let Some(mut ground) = Ground::new() else { return };
-    let points = points(Whose::Daemon, &ELSEWHERE);
-    for point in &points {
-        ground.daemon_dies_at(&point.name);
-    }
-    say("kill -9 of the daemon at each of its steps", points.len(), ground.end());
+    each(Whose::Daemon, "kill -9 of the daemon at each of its steps", all, few_hits, Ground::daemon_dies_at);
 }
 
 #[test]
 fn every_step_of_the_daemon_may_fail() {
-    let Some(mut ground) = Ground::new() else { return };
-    let points = points(Whose::Daemon, &ELSEWHERE);
-    let points: Vec<_> = points.iter().filter(|point| point.fails).collect();
-    for point in &points {
-        ground.fails_at(&point.name);
-    }
-    say("failure of each step of the daemon that can fail", points.len(), ground.end());
+    let what = "failure of each step of the daemon that can fail";
+    each(Whose::Daemon, what, can_fail, few_hits, Ground::fails_at);
 }
 
 #[test]
 fn every_step_of_the_daemon_may_be_given_up() {
-    let Some(mut ground) = Ground::new() else { return };
-    let points = points(Whose::Daemon, &ELSEWHERE);
-    for point in &points {
-        ground.is_given_up_at(&point.name);
-    }
-    say("calls given up in each step of the daemon", points.len(), ground.end());
-}
-
-/// Each of these processes dies at each of its steps.
-fn die(of: Whose, what: &str) {
-    let Some(mut ground) = Ground::new() else { return };
-    let points = points(of, &ELSEWHERE);
-    let most = if host::full() { HITS_FULL } else { HITS };
-    for point in &points {
-        assert!(ground.dies_at(&point.name, 1), "nobody comes by {}", point.name);
-        for hit in 2..=most {
-            if !ground.dies_at(&point.name, hit) {
-                break;
-            }
-        }
-    }
-    let (unnoticed, noticed) = ground.noticed();
-    host::figure(&format!(
-        "{what}: {unnoticed} deaths unnoticed by the caller; of the others it said: {noticed:#?}"
-    ));
-    say(what, points.len(), ground.end());
+    each(Whose::Daemon, "calls given up in each step of the daemon", all, one_hit, Ground::is_given_up_at);
 }
 
 #[test]
 fn a_shim_may_die_at_every_step() {
-    die(Whose::Shim, "kill -9 of a shim at each of its steps");
-}
-
-#[test]
-fn the_keeper_may_die_at_every_step() {
-    die(Whose::Keeper, "kill -9 of the keeper at each of its steps");
+    each(Whose::Shim, "kill -9 of a shim at each of its steps", all, hits, Ground::dies_at);
 }
 
 #[test]
 fn every_step_of_a_shim_may_fail() {
-    let Some(mut ground) = Ground::new() else { return };
-    let points = points(Whose::Shim, &ELSEWHERE);
-    let points: Vec<_> = points.iter().filter(|point| point.fails).collect();
-    for point in &points {
-        ground.fails_at(&point.name);
-    }
-    say("failure of each step of a shim that can fail", points.len(), ground.end());
+    each(Whose::Shim, "failure of each step of a shim that can fail", can_fail, one_hit, Ground::fails_at);
 }
 
 #[test]
 fn every_step_of_a_shim_may_be_given_up() {
-    let Some(mut ground) = Ground::new() else { return };
-    let points = points(Whose::Shim, &ELSEWHERE);
-    for point in &points {
-        ground.is_given_up_at(&point.name);
-    }
-    say("calls given up in each step of a shim", points.len(), ground.end());
+    each(Whose::Shim, "calls given up in each step of a shim", all, one_hit, Ground::is_given_up_at);
+}
+
+#[test]
+fn the_keeper_may_die_at_every_step() {
+    each(Whose::Keeper, "kill -9 of the keeper at each of its steps", all, hits, Ground::dies_at);
+}
+
+/// The hits of a life are of shims made ahead.
+#[test]
+fn every_step_of_the_keeper_may_fail() {
+    let what = "failure of each step of the keeper that can fail";
+    each(Whose::Keeper, what, can_fail, |_| HITS_FULL, Ground::fails_at);
+    let Some(mut ground) = Ground::new(Network::Bridge) else { return };
+    ground.replacement_fails();
+    say("a shim that cannot be replaced at once", 1, ground.end());
+}
+
+#[test]
+fn every_step_of_the_keeper_may_be_given_up() {
+    each(Whose::Keeper, "calls given up in each step of the keeper", all, one_hit, Ground::is_given_up_at);
 }
 
 #[test]
