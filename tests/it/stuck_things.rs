@@ -47,25 +47,42 @@ fn program(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// A runtime that never ends its create.
-fn hung_runtime(folder: &Folder) -> PathBuf {
-    let path = folder.path("bin/hung");
-    let runc = host::find("runc").unwrap();
-    let text = "#!/bin/sh\nfor word; do [ \"$word\" = create ] && exec sleep 600; done\n";
+/// A runtime that never ends its create, or does not end what it is told not to end by a file of the command's name.
+fn hung_runtime(folder: &Folder, name: &str) -> PathBuf {
+    let path = folder.path("bin").join(name);
+    let (runc, told) = (host::find("runc").unwrap(), folder.path("told"));
+    let hangs = match name {
+        "hung" => "[ \"$word\" = create ]".to_owned(),
+        _ => format!("[ -e \"{}/hang-$word\" ]", told.display()),
+    };
+    let text = format!("#!/bin/sh\nfor word; do {hangs} && exec sleep 600; done\n");
     program(&path, &format!("{text}exec {} \"$@\"\n", runc.display()));
     path
 }
 
-/// Options with that runtime, and a plugin that may take longer than the callers wait.
+/// What the other runtime hangs in, when it is told so.
+const HANGS: [&str; 2] = ["delete", "update"];
+
+/// Options with these runtimes, and a plugin that may take longer than the callers wait.
 fn with_hung_runtime(folder: &Folder) -> Options {
     let mut options = folder.options();
     options.set.retain(|setting| !setting.starts_with("cni.timeout_seconds"));
-    options.set.extend([
-        format!("runtimes.hung.path={}", hung_runtime(folder).display()),
-        format!("runtimes.hung.root={}", folder.path("runtimes").display()),
-        "runtimes.hung.kind=runc".to_owned(),
-    ]);
+    for name in ["hung", "later"] {
+        options.set.extend([
+            format!("runtimes.{name}.path={}", hung_runtime(folder, name).display()),
+            format!("runtimes.{name}.root={}", folder.path("runtimes").join(name).display()),
+            format!("runtimes.{name}.kind=runc"),
+        ]);
+    }
     options
+}
+
+/// A pod of this handler.
+fn run_pod(daemon: &Daemon, name: &str, handler: &str) -> Pod {
+    let config = ask::pod(name, &daemon.path("logs"));
+    let request = v1::RunPodSandboxRequest { runtime_handler: handler.into(), ..ask::run(&config) };
+    let id = daemon.client().run_pod_sandbox(request).unwrap().pod_sandbox_id;
+    Pod { id, config }
 }
 
 fn shim(daemon: &Daemon, id: &str) -> Pid {
@@ -104,6 +121,11 @@ struct Stuck {
     stopped: (String, Pid),
     hung: String,
     plugin: v1::PodSandboxConfig,
+    /// Containers that run, and whose runtime hangs from now on; and the pod of the last.
+    later: [String; 3],
+    goes: String,
+    /// A pod whose plugin hangs when it is to give back.
+    unplugged: String,
     /// It takes connections into its queue and answers none.
     registry: (String, TcpListener),
 }
@@ -122,18 +144,23 @@ impl Stuck {
         let pod = daemon.run_pod("stopped");
         let stopped = daemon.run(&pod, "stopped", &["sleep", "600"]);
         let pid = shim(daemon, &stopped);
-        let config = ask::pod("hung", &daemon.path("logs"));
-        let request = v1::RunPodSandboxRequest { runtime_handler: "hung".into(), ..ask::run(&config) };
-        let id = daemon.client().run_pod_sandbox(request).unwrap().pod_sandbox_id;
-        let hung = daemon.create(&Pod { id, config }, &ask::container("hung", DEMO, &["sleep", "600"]));
+        let hung = run_pod(daemon, "hung", "hung");
+        let hung = daemon.create(&hung, &ask::container("hung", DEMO, &["sleep", "600"]));
+        let (pod, goes) = (run_pod(daemon, "later", "later"), run_pod(daemon, "goes", "later"));
+        let later = [(&pod, "updated"), (&pod, "removed"), (&goes, "goes")]
+            .map(|(pod, name)| daemon.run(pod, name, &["sleep", "600"]));
+        let unplugged = daemon.run_pod("unplugged").id;
+        HANGS.iter().for_each(|word| put(&folder.path("told").join(format!("hang-{word}")), ""));
         // Only now, so that the pods above have a network.
         folder.tell("ADD", Some("case $CNI_ARGS in *K8S_POD_NAME=plugin*) sleep 600;; esac"));
+        folder.tell("DEL", Some("case $CNI_ARGS in *K8S_POD_NAME=unplugged*) sleep 600;; esac"));
         frozen.set("FROZEN");
         kill(pid, Signal::SIGSTOP).unwrap();
         let plugin = ask::pod("plugin", &daemon.path("logs"));
         let listener = daemon.network().listen("127.0.0.1:0");
         let registry = format!("127.0.0.1:{}/x:1", listener.local_addr().unwrap().port());
-        Self { frozen, cold, stopped: (stopped, pid), hung, plugin, registry: (registry, listener) }
+        let (stopped, registry) = ((stopped, pid), (registry, listener));
+        Self { frozen, cold, stopped, hung, plugin, later, goes: goes.id, unplugged, registry }
     }
 
     /// The blocked calls: a name, the step its error must name, the call.
@@ -141,6 +168,8 @@ impl Stuck {
         let (cold, stopped, hung) = (self.cold.clone(), self.stopped.0.clone(), self.hung.clone());
         let (again, reopened) = (hung.clone(), stopped.clone());
         let (plugin, registry) = (self.plugin.clone(), self.registry.0.clone());
+        let [updated, removed, _] = self.later.clone();
+        let (goes, unplugged) = (self.goes.clone(), self.unplugged.clone());
         vec![
             ("stop a frozen container", "container.end (container cold of pod test/cold)", {
                 Box::new(move |client| client.stop_container(ask::stop(&cold, 0)).map(drop))
@@ -167,6 +196,21 @@ impl Stuck {
                 let request = v1::PullImageRequest { image: ask::image(&registry), ..Default::default() };
                 Box::new(move |client| client.pull_image(request).map(drop))
             }),
+            ("update by a hung runtime", "runtime.update (container updated of pod test/later)", {
+                let limits = v1::LinuxContainerResources { cpu_shares: 512, ..Default::default() };
+                Box::new(move |client| {
+                    client.update_container_resources(ask::update(&updated, limits)).map(drop)
+                })
+            }),
+            ("removal by a hung runtime", "container.delete (container removed of pod test/later)", {
+                Box::new(move |client| client.remove_container(ask::remove(&removed)).map(drop))
+            }),
+            ("a pod's removal by a hung runtime", "container.delete (container goes of pod test/goes)", {
+                Box::new(move |client| client.remove_pod_sandbox(ask::remove_pod(&goes)).map(drop))
+            }),
+            ("stop with a hung plugin", "network.detach (pod test/unplugged)", {
+                Box::new(move |client| client.stop_pod_sandbox(ask::stop_pod(&unplugged)).map(drop))
+            }),
         ]
     }
 
@@ -175,6 +219,10 @@ impl Stuck {
         self.frozen.set("THAWED");
         kill(self.stopped.1, Signal::SIGCONT).unwrap();
         folder.tell("ADD", None);
+        folder.tell("DEL", None);
+        HANGS
+            .iter()
+            .for_each(|word| fs::remove_file(folder.path("told").join(format!("hang-{word}"))).unwrap());
         // The hung runtime and the plugin: their ends are failures, and all is taken back.
         for process in daemon.nursery().descendants().iter().filter(|process| process.name == "sleep") {
             kill(Pid::from_raw(process.pid.cast_signed()), Signal::SIGKILL).ok();
@@ -209,7 +257,7 @@ impl Times {
             let p99 = times[(times.len() * 99).div_ceil(100) - 1];
             let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
             host::figure(&format!(
-                "{name} while five things are stuck: median {median:.1?}, p99 {p99:.1?}, longest {worst:.1?} of {}",
+                "{name} while all that is stuck: median {median:.1?}, p99 {p99:.1?}, longest {worst:.1?} of {}",
                 times.len()
             ));
         }
@@ -251,7 +299,15 @@ fn told(daemon: &Daemon) {
         let output = daemon.cli(&["status"]);
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    let steps = ["runtime.create", "container.end", "network.attach", "pull.resolve"];
+    let steps = [
+        "runtime.create",
+        "container.end",
+        "network.attach",
+        "pull.resolve",
+        "runtime.update",
+        "container.delete",
+        "network.detach",
+    ];
     let status = eventually(DEADLINE, "all of it in `taffrail status`", || {
         let said = stuck();
         steps.iter().all(|step| said.contains(step)).then_some(said)
@@ -326,10 +382,8 @@ fn a_hung_runtime_is_killed_at_our_own_bound() {
     }
     let folder = Folder::new();
     let Some(daemon) = Daemon::start_with(with_hung_runtime(&folder)) else { return };
-    let config = ask::pod("hung", &daemon.path("logs"));
-    let request = v1::RunPodSandboxRequest { runtime_handler: "hung".into(), ..ask::run(&config) };
-    let id = daemon.client().run_pod_sandbox(request).unwrap().pod_sandbox_id;
-    let id = daemon.create(&Pod { id, config }, &ask::container("c", DEMO, &["sleep", "600"]));
+    let pod = run_pod(&daemon, "hung", "hung");
+    let id = daemon.create(&pod, &ask::container("c", DEMO, &["sleep", "600"]));
     let error = daemon.client().start_container(ask::start(&id)).unwrap_err();
     let place = "start was still in step runtime.create (container c of pod test/hung) after 60 s";
     assert!(error.message().contains(place) && error.message().contains("the runtime was killed"), "{error}");
