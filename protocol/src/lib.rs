@@ -14,6 +14,7 @@ pub mod record;
 pub mod rundir;
 pub mod status_record;
 pub mod version;
+pub mod zombie;
 
 /// The messages of `proto/shim.proto`.
 #[allow(missing_docs, unreachable_pub, reason = "generated; its documentation stands in the proto file")]

@@ -3,13 +3,10 @@
 //!
 //! Owns: one handle. Never: waits for a process; signals one.
 
-use std::time::{Duration, Instant};
-
 use protocol::{exit_record::ExitStatus, ids::ContainerId};
 
 use super::{ContainerFacts, Parts};
 use crate::{
-    limits,
     sys::pidfd::PidFd,
     tasks::{Pool, blocking},
 };
@@ -36,24 +33,11 @@ impl Witness {
         self.0.as_ref().is_some_and(PidFd::has_ended)
     }
 
-    /// How it ended, when somebody reaps it in time and this kernel tells.
-    pub(super) async fn status(&self) -> Option<ExitStatus> {
-        let handle = self.0.as_ref()?;
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = handle.wait_status() {
-                return decode(status);
-            }
-            if begun.elapsed() >= limits::REAPED_WAIT {
-                return None;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
+    /// How it ended, where that can still be told. Blocking.
+    pub(super) fn status(&self) -> Option<ExitStatus> {
+        decode(self.0.as_ref()?.wait_status()?)
     }
 }
-
-/// Pause between two looks: nothing tells when a process is reaped.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// From a wait status (wait(2)).
 fn decode(status: i32) -> Option<ExitStatus> {

@@ -3,12 +3,14 @@
 //! Never: signals by number.
 
 use std::{
-    io,
+    fs, io,
     os::fd::{AsFd, AsRawFd, OwnedFd},
+    path::Path,
     time::Duration,
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use protocol::zombie;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -55,9 +57,30 @@ impl PidFd {
         self.ends_within(Duration::ZERO).unwrap_or(false)
     }
 
-    /// How it ended, from the kernel's memory of it (`PIDFD_INFO_EXIT`, Linux 6.15): its wait status, once its parent
-    /// has reaped it. `None`: not yet, or never by this kernel.
+    /// How it ended: its wait status (wait(2)), whoever its parent is. From /proc while it waits to be reaped; after that
+    /// from the kernel's memory of it (`PIDFD_INFO_EXIT`, Linux 6.15). `None`: it runs, or nobody can tell any more.
     pub fn wait_status(&self) -> Option<i32> {
+        self.remembered().or_else(|| self.of_zombie()).or_else(|| self.remembered())
+    }
+
+    fn of_zombie(&self) -> Option<i32> {
+        if !self.has_ended() {
+            return None;
+        }
+        let pid = self.pid()?;
+        let own = Path::new("/proc").join(pid.to_string());
+        let status = zombie::wait_status(&fs::read_to_string(own.join("stat")).ok()?)?;
+        // Behind the same check of the kernel's as the status, which would be 0 for us otherwise.
+        fs::read_link(own.join("ns/user")).ok()?;
+        // Not reaped up to now: the number meant this one all the time.
+        (self.pid() == Some(pid)).then_some(status)
+    }
+
+    fn pid(&self) -> Option<i32> {
+        zombie::pid(&fs::read_to_string(format!("/proc/self/fdinfo/{}", self.0.as_raw_fd())).ok()?)
+    }
+
+    fn remembered(&self) -> Option<i32> {
         let mut info = Info { mask: WANT_EXIT, ..Info::default() };
         // SAFETY: the call writes at most the 64 bytes that its number names, and the struct has them.
         let done = unsafe { nix::libc::ioctl(self.0.as_raw_fd(), GET_INFO, &raw mut info) };

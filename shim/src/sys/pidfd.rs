@@ -60,8 +60,8 @@ pub(crate) enum Told {
     Orphaned(Option<Instant>),
 }
 
-/// How long a process that has ended may wait for a strange parent to reap it before its status is given up: the
-/// kernel tells it only then, and some first processes reap every two seconds.
+/// How long a process that has ended, and of which /proc does not tell us how, may wait for a strange parent to reap it
+/// before its status is given up: the kernel tells it only then, and some first processes reap every two seconds.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A process, whether it lives or waits to be reaped.
