@@ -11,6 +11,10 @@ use std::{
 };
 
 use cri_api::v1::{self, ContainerState};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tests::{
     ask,
     daemon::{Daemon, Pod},
@@ -260,6 +264,9 @@ fn shared(daemon: &Daemon) -> Vec<(&'static str, PathBuf)> {
         ("image record", only("root/images")),
         ("layer record", only("root/snapshots/chains")),
         ("image and layer record", only("root/images")),
+        ("keeper's lock", daemon.path("state/keeper.lock")),
+        ("keeper's socket", daemon.path("state/keeper.sock")),
+        ("daemon's socket", daemon.path("state/taffrail.sock")),
     ]
 }
 
@@ -276,11 +283,21 @@ fn files_that_all_share_may_be_damaged_too() {
     };
     let mut count = 0;
     for mutation in MUTATIONS {
-        for nr in 0..4 {
+        for nr in 0..shared(&daemon).len() {
             daemon.client().update_runtime_config(told.clone()).unwrap();
             let (chain, (name, path)) = (shared(&daemon)[2].1.clone(), shared(&daemon).swap_remove(nr));
             let case = format!("{mutation:?} of {name}");
+            let keeper = daemon.nursery().descendants().into_iter().find(|p| p.name == "taffrail-keeper");
             daemon.kill9();
+            if name == "keeper's lock" {
+                // Else nobody looks at it.
+                let keeper = keeper.expect("there is a keeper").pid.cast_signed();
+                kill(Pid::from_raw(keeper), Signal::SIGKILL).unwrap();
+            }
+            if name.ends_with("socket") && !matches!(mutation, Mutation::Foreign) {
+                fs::remove_file(&path).unwrap();
+                put(&path, "no socket");
+            }
             mutation.apply(&path, &canary);
             if name == "image and layer record" {
                 mutation.apply(&chain, &canary);

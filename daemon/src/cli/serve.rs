@@ -51,7 +51,10 @@ fn lock(config: &Config) -> Result<Lock, Failure> {
         Ok(TryLock::Busy(pid)) => Err(Failure::locked(format!(
             "root {root} is in use by process {pid}; stop it, or choose another root and state"
         ))),
-        Err(e) => Err(Failure::failed(format!("{} cannot be locked: {e}", path.display()))),
+        Err(e) => Err(Failure::failed(format!(
+            "{} cannot be locked: {e}; where it is no plain file, see that no daemon runs and remove it",
+            path.display()
+        ))),
     }
 }
 
@@ -88,7 +91,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
         .await
         .map_err(|e| Failure::failed(format!("recovery failed: {e}")))?;
     tracing::info!(found.sandboxes, found.containers, instance = %config.instance, "recovered");
-    shims.refill();
+    shims.begin();
     let listener = listen(config)?;
     // systemd is not always there; then nobody waits for this.
     drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
@@ -136,16 +139,13 @@ fn listen(config: &Config) -> Result<UnixListener, Failure> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(Failure::locked(format!("somebody else serves at {}", path.display())));
     }
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
-        _ => {}
-    }
+    store::remove_file(path).map_err(failed)?;
     if let Some(folder) = path.parent() {
         store::make_dir(folder).map_err(failed)?;
     }
     // Made under another name and renamed when its mode is right: nobody connects in between.
     let temporary = path.with_extension("new");
-    drop(fs::remove_file(&temporary));
+    store::remove_file(&temporary).map_err(failed)?;
     let listener = UnixListener::bind(&temporary).map_err(failed)?;
     fs::set_permissions(&temporary, fs::Permissions::from_mode(0o660)).map_err(failed)?;
     chown(&temporary, Some(Uid::from_raw(0)), Some(group(config, path)?)).map_err(|e| failed(e.into()))?;

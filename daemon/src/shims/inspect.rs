@@ -87,7 +87,7 @@ pub fn dismiss_by_force(run_dir: &RunDir) -> io::Result<()> {
     let Some(handle) = PidFd::open(status.shim_pid)? else { return Ok(()) };
     // Looked at with the handle open. The keeper holds the lock for a shim that is dead, whose number may be that of
     // another container's by now: the process itself must hold it.
-    let is_it = is_shim_of(status.shim_pid, &run_dir.lock())?;
+    let is_it = has_open(status.shim_pid, "taffrail-shim", &run_dir.lock())?;
     if lock::is_free(&run_dir.lock())? {
         return Ok(());
     }
@@ -100,11 +100,11 @@ pub fn dismiss_by_force(run_dir: &RunDir) -> io::Result<()> {
     handle.kill()
 }
 
-/// Whether a process is a shim that has this lock open.
-fn is_shim_of(pid: i32, lock: &Path) -> io::Result<bool> {
+/// Whether a process of this name (at most fifteen bytes) has this lock open.
+pub(super) fn has_open(pid: i32, name: &str, lock: &Path) -> io::Result<bool> {
     let own = Path::new("/proc").join(pid.to_string());
-    let name = store::read(&own.join("comm"))?.unwrap_or_default();
-    if !name.starts_with(b"taffrail-shim") {
+    let its_name = store::read(&own.join("comm"))?.unwrap_or_default();
+    if !its_name.starts_with(name.as_bytes()) {
         return Ok(false);
     }
     let wanted = fs::metadata(lock)?;

@@ -1,7 +1,7 @@
-//! Supervisors that nobody can reach any more, since the state folder with their sockets and locks was wiped.
+//! Supervisors that nobody can reach any more, since the state folder with their sockets and locks was wiped, or the
+//! keeper's socket alone.
 //!
-//! Owns: how one is told: the lock that it holds for life was below the state folder and is deleted. Never: one whose
-//! files are there; those are asked. Blocking.
+//! Owns: how one is told: by the lock that it holds for life. Never: one that can be asked. Blocking.
 
 use std::{
     fs, io,
@@ -10,6 +10,7 @@ use std::{
 
 use protocol::{keeperdir::KeeperDir, rundir::RunDir};
 
+use super::inspect::has_open;
 use crate::{cgroups::Cgroups, layout::Layout, limits, steps, sys::pidfd::PidFd};
 
 /// Whose files may be lost.
@@ -76,6 +77,24 @@ pub fn end_strays(cgroups: &Cgroups, layout: &Layout, which: Stray) -> io::Resul
             handle.kill()?;
             handle.ends_within(limits::KEEPER_ANSWER)?;
             steps::reach("recover.stray_gone");
+            ended += 1;
+        }
+    }
+    Ok(ended)
+}
+
+/// Kills a keeper that holds the lock of these files, though nobody reaches it at its socket: somebody removed that. What
+/// it keeps can be brought to the next. Returns how many there were.
+pub(super) fn end_unreachable_keeper(cgroups: &Cgroups, dir: &KeeperDir) -> io::Result<usize> {
+    let mut ended = 0;
+    // One that is gone meanwhile holds nothing.
+    let is_it = |pid| has_open(pid, Stray::Keeper.name(), &dir.lock()).unwrap_or(false);
+    for pid in cgroups.supervisors().into_iter().filter(|&pid| is_it(pid)) {
+        let Some(handle) = PidFd::open(pid)? else { continue };
+        if is_it(pid) {
+            tracing::warn!(pid, "a keeper that cannot be reached is killed");
+            handle.kill()?;
+            handle.ends_within(limits::KEEPER_ANSWER)?;
             ended += 1;
         }
     }

@@ -13,6 +13,7 @@ use std::{
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, listen, socket};
 use protocol::keeperdir::KeeperDir;
 
+use super::make_way;
 use crate::fault::{Because, Fault};
 
 /// Binds it, in place of what an earlier keeper left.
@@ -21,10 +22,8 @@ pub(crate) fn bind(dir: &KeeperDir) -> Result<UnixListener, Fault> {
     let folder = File::open(dir.path()).because(failed)?;
     // sun_path holds 108 bytes; through the descriptor the path is always short.
     let short = format!("/proc/self/fd/{}/{}", folder.as_raw_fd(), KeeperDir::SOCKET);
-    match std::fs::remove_file(dir.socket()) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).because(failed),
-        _ => {}
-    }
+    // An earlier one's socket too: nobody listens there any more.
+    make_way(&dir.socket(), |_| false).because(failed)?;
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let made: OwnedFd = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).because(failed)?;
     let address = UnixAddr::new(short.as_str()).because(failed)?;

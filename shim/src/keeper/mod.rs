@@ -10,7 +10,12 @@ mod orders;
 mod poll;
 mod slot;
 
-use std::{fs::File, os::unix::fs::OpenOptionsExt, path::Path};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
 
 use nix::{
     fcntl::{Flock, FlockArg},
@@ -44,7 +49,7 @@ pub(crate) fn run(folder: Option<&str>) -> Result<(), Fault> {
     let mut node = Node::new(children, listener, (null, inherited), daemon)?;
     let left = node.run();
     // Before the lock is free: whoever connects from now on finds nobody, and starts another.
-    drop(std::fs::remove_file(dir.socket()));
+    drop(fs::remove_file(dir.socket()));
     left
 }
 
@@ -52,8 +57,20 @@ pub(crate) fn run(folder: Option<&str>) -> Result<(), Fault> {
 fn lock(dir: &KeeperDir) -> Result<Flock<File>, Fault> {
     let path = dir.lock();
     let failed = || format!("the lock {} cannot be had", path.display());
+    make_way(&path, fs::FileType::is_file).because(failed)?;
     let mut options = File::options();
     options.write(true).create(true).truncate(false).mode(0o600).custom_flags(O_NOFOLLOW);
     let file = options.open(&path).because(failed)?;
     Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno).because(failed)
+}
+
+/// Takes away what stands at this path and is not what is to be there: somebody put it there.
+fn make_way(path: &Path, is_right: fn(&fs::FileType) -> bool) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(found) if is_right(&found.file_type()) => Ok(()),
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+    }
 }
