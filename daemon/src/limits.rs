@@ -84,15 +84,23 @@ pub const SHIM_RECOVER: Duration = Duration::from_secs(2);
 pub const RECOVER_QUIET: Duration = Duration::from_millis(300);
 
 /// Between two attempts to reach a shim that holds its lock but does not answer.
-pub const SHIM_RETRY: Duration = Duration::from_secs(2);
+/// A second: one that is then killed, and has no keeper, is reported lost within two.
+pub const SHIM_RETRY: Duration = Duration::from_secs(1);
 
 /// How long the keeper may take for an answer; it never waits for anything itself. Past it, it is stuck, and another
 /// one is started: what it holds is held by the shims too.
 pub const KEEPER_ANSWER: Duration = Duration::from_secs(5);
 
-/// How long a process that lost shim and keeper may take to be reaped by the host's first process, some of which do it
-/// every two seconds; its exit status is known only then.
-pub const REAPED_WAIT: Duration = Duration::from_secs(3);
+/// How long a keeper may be silent while a shim is so too, before it is killed: it may be the one that holds a dead shim's
+/// lock, and what it holds for that one is lost with it. A host that swaps may well need more than one answer's time.
+pub const KEEPER_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How often a runtime's commands without shim and keeper are looked for: each look finds what the killed ones had
+/// started meanwhile.
+pub const ORPHAN_LOOKS: u32 = 8;
+
+/// How long such a command may take to end at SIGKILL.
+pub const ORPHAN_ENDS: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether an ended process is reaped, by whoever is its parent.
 pub const REAPED_LOOK: Duration = Duration::from_millis(5);

@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::ids::ExecId;
 
+/// Environment variable of a runtime's command, and of all that it starts: the id of the container that it works for. So
+/// it is found where nobody waits for it any more.
+pub const CONTAINER_VARIABLE: &str = "TAFFRAIL_CONTAINER";
+
 /// The run directory of one container: `STATE/shims/<id>`. Made by the daemon (mode 0700) before the shim is
 /// launched, removed by the daemon after the shim has been dismissed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +24,11 @@ impl RunDir {
     /// The folder itself.
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Its own name: the container's id.
+    pub fn name(&self) -> &str {
+        self.0.file_name().and_then(|name| name.to_str()).unwrap_or_default()
     }
 
     /// Held with an exclusive `flock` by the shim for life. Free: no shim lives.

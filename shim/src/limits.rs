@@ -126,7 +126,7 @@ pub(crate) const SLOTS_MAX: usize = 2048;
 pub(crate) const HELD_MAX: usize = 32 + 3 * EXECS_MAX;
 
 /// Shims that end one after the other before they have taken over, and the container is given up: half of them at
-/// once, half with a pause.
+/// once, half with a pause, in all a quarter of a minute. A host without memory or descriptors may have some by then.
 pub(crate) const EARLY_DEATHS_MAX: u32 = 10;
 
 /// A shim that has lived so long in a killed one's place is sound, whatever ends it then.
@@ -136,8 +136,11 @@ pub(crate) const SOUND_LIFE: Duration = Duration::from_secs(2);
 /// cannot be accepted from is always ready.
 pub(crate) const DRAIN_TURNS: usize = 64;
 
-/// The pause: what made it end may be over by then.
+/// The first such pause; each is twice the one before.
 pub(crate) const EARLY_PAUSE: Duration = Duration::from_millis(500);
+
+/// Pause before connections are accepted again, where no descriptor was left for the last one.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A shim's way to its keeper ends a moment before the shim does, never longer: one that ended earlier was given up.
 pub(crate) const CUT_GRACE: Duration = Duration::from_secs(5);

@@ -98,6 +98,8 @@ mod stuck_things;
 #[cfg(test)]
 mod survive;
 #[cfg(test)]
+mod unkept;
+#[cfg(test)]
 mod unpack;
 #[cfg(test)]
 mod update;

@@ -43,6 +43,11 @@ impl Ending {
         Self { event: Some(Event::Exited), exit: Some(record), ..Self::default() }
     }
 
+    /// It was started and has ended since; how, its record says.
+    pub(super) fn started_and_over() -> Self {
+        Self::of(Event::StartDone)
+    }
+
     pub(super) fn running(link: ShimLink, state: &shim::State) -> Self {
         let running = Some((link, state.started_at, state.init_pid));
         Self { event: Some(Event::StartDone), running, ..Self::default() }

@@ -1,4 +1,4 @@
-//! A container whose end nobody saw: kill what is left, and say so.
+//! A container whose end nobody saw: kill what is left, the runtime's commands too, and say so.
 //!
 //! Owns: the record of a loss. Never: invents a success.
 
@@ -12,7 +12,7 @@ use protocol::{
 use super::{ContainerFacts, Parts};
 use crate::{
     clock::now_nanos,
-    shims::read_exit_record,
+    shims::{end_orphaned_commands, read_exit_record},
     steps::attempt,
     store,
     sys::lock::{TryLock, try_lock},
@@ -25,8 +25,8 @@ pub const RESTARTED: &str = "the host was restarted";
 /// As [`RESTARTED`]: what does not survive a restart is gone, though there was none.
 pub const STATE_LOST: &str = "its state folder was lost";
 
-/// Kills what remains in the container's cgroup and writes the record, holding the run directory's lock. An
-/// exit record that is there after all wins.
+/// Kills what remains of the container and writes the record, holding the run directory's lock. An exit record that is
+/// there after all wins.
 pub async fn record_lost(
     facts: &Arc<ContainerFacts>,
     parts: &Arc<Parts>,
@@ -88,6 +88,8 @@ async fn write(
         if let Some(record) = read_exit_record(&parts.layout.exit_record(&id))? {
             return Ok(record);
         }
+        // First those that could put another process there.
+        end_orphaned_commands(&parts.cgroups, &id)?;
         parts.cgroups.kill(&facts.cgroup_parent, &id)?;
         let record = record_of(status, &message);
         store::replace_reserved(&parts.layout.exit_record(&id), &record.encode())?;

@@ -167,13 +167,15 @@ impl Owner {
         if let Some(user) = ending.user {
             self.view.user = Arc::new(user);
         }
+        // Nobody is known who would tell of it, though it runs or has run.
+        let is_left = ending.running.is_none() && ending.event == Some(Event::StartDone);
+        if is_left || ending.event == Some(Event::StartUnknown) {
+            self.follow(None);
+        }
         if let Some((link, started_at, init_pid)) = ending.running {
             self.view.link = Some(link.clone());
             (self.view.started_at, self.view.init_pid) = (started_at, init_pid);
             self.follow(Some(link));
-        }
-        if ending.event == Some(Event::StartUnknown) {
-            self.follow(None);
         }
         match ending.event {
             Some(event) => self.handle(event),

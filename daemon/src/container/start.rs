@@ -37,21 +37,37 @@ pub(super) async fn start(
         }
         match replaced(&facts, &parts).await {
             Some(Condition::Alive(link, _)) => return finish(&facts, &parts, link).await,
+            // It had been taken up: there may be something of it, which is ended before it is said to have failed.
+            Some(Condition::Lost) if was_taken_up(&facts, &parts) => break,
             Some(Condition::Lost) => match launch(&facts, &parts, &resources).await {
                 Ok(link) => return finish(&facts, &parts, link).await,
                 Err(again) => error = again,
             },
-            Some(Condition::Exited(record)) => {
-                // It failed to start, and its shim was killed when that was written down.
-                if record.status == ExitStatus::StartFailed {
-                    error = ContainerError::Start { id: facts.id.clone(), message: record.message };
-                }
-                break;
-            }
+            Some(Condition::Exited(record)) => return over(&facts, record, error),
             Some(Condition::Silent) | None => break,
         }
     }
     failed(&facts, &parts, None, error).await
+}
+
+/// It has ended, and its shim was killed when that was written down: as a program that ran, or as one that never did.
+fn over(facts: &ContainerFacts, record: ExitRecord, error: ContainerError) -> Ending {
+    let error = match record.status {
+        ExitStatus::Exited(_) | ExitStatus::Signaled(_) => return Ending::started_and_over(),
+        ExitStatus::StartFailed => {
+            ContainerError::Start { id: facts.id.clone(), message: record.message.clone() }
+        }
+        _ => error,
+    };
+    let mut ending = Ending::failed(Event::StartFailed, error);
+    ending.exit = Some(record);
+    ending
+}
+
+/// Whether a shim has ever written in the container's run directory.
+fn was_taken_up(facts: &ContainerFacts, parts: &Parts) -> bool {
+    let id = ContainerId::parse(&facts.id);
+    id.is_ok_and(|id| parts.layout.run_dir(&id).status().symlink_metadata().is_ok())
 }
 
 /// What is in the place of a shim whose conversation broke; silent only when it stays so.
@@ -135,6 +151,7 @@ async fn finish(facts: &Arc<ContainerFacts>, parts: &Arc<Parts>, mut link: ShimL
             Ok(state) => return Ending::running(link, &state),
             Err(error) if error.is_gone() => match replaced(facts, parts).await {
                 Some(Condition::Alive(again, _)) => link = again,
+                Some(Condition::Exited(record)) => return over(facts, record, error),
                 _ => return failed(facts, parts, Some(link), error).await,
             },
             Err(error) => return failed(facts, parts, Some(link), error).await,

@@ -87,6 +87,7 @@ pub(super) async fn watch<T>(
                     return;
                 }
                 silent = true;
+                parts.shims.mind_keeper().await;
             }
             Err(error) => tracing::error!(id = %facts.id, %error, "the shim cannot be looked at"),
         }
@@ -110,7 +111,7 @@ async fn record_loss(
     witness: &Witness,
 ) -> std::io::Result<ExitRecord> {
     if witness.has_ended()
-        && let Some(status) = witness.status().await
+        && let Some(status) = witness.status()
     {
         return lost::record_ended(facts, parts, status).await;
     }

@@ -17,9 +17,15 @@ use crate::{
 
 /// Brings all of them. `folder`: where run directories are.
 pub(super) async fn hand_over_all(folder: &Path, keeper: Arc<Connection>) {
-    let kept = match keeper.kept().await {
-        Ok(kept) => kept,
-        Err(error) => return tracing::warn!(%error, "the keeper does not say whom it keeps"),
+    let kept = loop {
+        match keeper.kept().await {
+            Ok(kept) => break kept,
+            Err(error) => tracing::warn!(%error, "the keeper does not say whom it keeps"),
+        }
+        if keeper.is_gone() {
+            return;
+        }
+        tokio::time::sleep(limits::SHIM_RETRY).await;
     };
     let folder = folder.to_owned();
     let run_dirs = blocking(Pool::Disk, move || -> Vec<RunDir> {
@@ -32,8 +38,7 @@ pub(super) async fn hand_over_all(folder: &Path, keeper: Arc<Connection>) {
     let work = run_dirs.into_iter().map(|run_dir| {
         let (turns, keeper) = (turns.clone(), keeper.clone());
         tasks::spawn("hand over", async move {
-            let _turn = turns.acquire().await;
-            if let Err(error) = hand_over(&run_dir, &keeper).await {
+            if let Err(error) = bring(&run_dir, &keeper, Some(&turns)).await {
                 // A folder without a shim is usual; one whose shim is silent is told of by its owner.
                 tracing::debug!(%error, run_dir = %run_dir.path().display(), "no shim to hand over");
             }
@@ -45,21 +50,40 @@ pub(super) async fn hand_over_all(folder: &Path, keeper: Arc<Connection>) {
     }
 }
 
-/// Brings one shim to the keeper. Where it does not come to that, and both are there still, it is tried again.
-pub(super) async fn hand_over(run_dir: &RunDir, keeper: &Connection) -> Result<(), LinkError> {
-    let mut tries = 1;
+/// Brings one shim to the keeper; gives up where one of the two is gone. One that is silent is asked whenever it answers
+/// again; where it fails otherwise, some times. `turns`: how many may be asked at a time.
+pub(super) async fn bring(
+    run_dir: &RunDir,
+    keeper: &Connection,
+    turns: Option<&Semaphore>,
+) -> Result<(), LinkError> {
+    let (mut tries, mut is_told) = (1, false);
     loop {
+        let turn = match turns {
+            Some(turns) => Some(turns.acquire().await),
+            None => None,
+        };
         // What cannot be reached at all is no shim, or is being replaced.
         let done = match ShimLink::connect(run_dir, limits::SHIM_RECOVER).await {
             Err(error @ LinkError::Unreachable(_)) => return Err(error),
             Err(error) => Err(error),
             Ok(link) => introduce(link, keeper).await,
         };
-        if done.is_ok() || tries == limits::HAND_OVER_TRIES || keeper.is_gone() {
-            return done;
+        drop(turn);
+        match done {
+            Err(_) if keeper.is_gone() => return done,
+            Err(error @ LinkError::Silent { .. }) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::warn!(%error, run_dir = %run_dir.path().display(), "nobody keeps this shim; it is asked again and again");
+                }
+                tokio::time::sleep(limits::SHIM_RETRY).await;
+            }
+            Err(_) if tries < limits::HAND_OVER_TRIES => {
+                tries += 1;
+                tokio::time::sleep(limits::HAND_OVER_AGAIN).await;
+            }
+            done => return done,
         }
-        tries += 1;
-        tokio::time::sleep(limits::HAND_OVER_AGAIN).await;
     }
 }
 

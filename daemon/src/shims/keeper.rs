@@ -12,6 +12,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use protobuf::Message;
@@ -22,7 +23,7 @@ use protocol::{
 };
 use tokio::{process::Command, sync::oneshot};
 
-use super::LinkError;
+use super::{LinkError, strays::end_unreachable_keeper};
 use crate::{
     cgroups::Cgroups,
     embedded::ShimProgram,
@@ -60,6 +61,8 @@ pub(super) struct Connection {
     waiting: Mutex<Waiting>,
     next: AtomicU64,
     is_gone: AtomicBool,
+    /// Since when it leaves orders without an answer.
+    silent: Mutex<Option<Instant>>,
 }
 
 fn unreachable(error: impl std::fmt::Display) -> LinkError {
@@ -132,8 +135,17 @@ impl Keeper {
 
     /// One that an earlier daemon started. One that does not answer is killed: what it held is shown to the next.
     async fn find(&self) -> Option<Arc<Connection>> {
-        let packets = Packets::connect(self.dir.path(), KeeperDir::SOCKET).ok()?;
-        let pid = packets.peer().ok()?;
+        let packets = Packets::connect(self.dir.path(), KeeperDir::SOCKET);
+        let reached = packets.and_then(|packets| packets.peer().map(|pid| (packets, pid)));
+        let Ok((packets, pid)) = reached else {
+            let (cgroups, dir) = (self.cgroups.clone(), self.dir.clone());
+            let ended =
+                tasks::blocking(tasks::Pool::Disk, move || end_unreachable_keeper(&cgroups, &dir)).await;
+            if let Err(error) = ended {
+                tracing::warn!(%error, "it is not known whether a keeper runs that cannot be reached");
+            }
+            return None;
+        };
         match Connection::greet(packets, &self.program).await {
             Ok(connection) => Some(connection),
             Err(error) => {
@@ -187,6 +199,9 @@ impl Keeper {
 impl Connection {
     /// It does not answer: it is killed, and is gone for all who ask from now on.
     pub(super) async fn give_up(self: &Arc<Self>) {
+        if self.is_gone() {
+            return;
+        }
         let pid = self.pid;
         tracing::warn!(pid, "a keeper that does not answer is killed");
         if let Err(error) = tasks::blocking(tasks::Pool::Disk, move || kill_keeper(pid)).await {
@@ -235,6 +250,7 @@ impl Connection {
             waiting: Mutex::default(),
             next: AtomicU64::new(3),
             is_gone: AtomicBool::new(false),
+            silent: Mutex::default(),
         }))
     }
 
@@ -288,7 +304,10 @@ impl Connection {
             answered.await.map_err(|_| unreachable("it was killed"))
         };
         let silent = |_| LinkError::Silent { call, place: operations::still(limits::KEEPER_ANSWER) };
-        let (report, fd) = tokio::time::timeout(limits::KEEPER_ANSWER, work).await.map_err(silent)??;
+        let begun = Instant::now();
+        let answer = tokio::time::timeout(limits::KEEPER_ANSWER, work).await;
+        self.note_silence(answer.is_err().then_some(begun));
+        let (report, fd) = answer.map_err(silent)??;
         drop(forget);
         match report.what {
             Some(what) if report.error.is_empty() => Ok((what, fd)),
@@ -320,6 +339,18 @@ impl Connection {
             What::Slots(slots) => Ok(slots.slots.into_iter().map(|slot| slot.container_id).collect()),
             _ => Err(unreachable("it says nothing of its shims")),
         }
+    }
+
+    /// It left an order without an answer that was given at this time; `None`: it has answered.
+    fn note_silence(&self, begun: Option<Instant>) {
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        *silent = begun.map(|begun| silent.map_or(begun, |since| since.min(begun)));
+    }
+
+    /// Whether it has left orders without an answer for this long.
+    pub(super) fn is_silent_for(&self, patience: Duration) -> bool {
+        let silent = *self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        silent.is_some_and(|since| since.elapsed() >= patience)
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {

@@ -20,7 +20,7 @@ use tokio::{io::AsyncWriteExt, process::Command};
 
 use super::{
     LinkError, ShimLink,
-    hand_over::{hand_over, hand_over_all},
+    hand_over::{bring, hand_over_all},
     keeper::{Connection, Keeper},
 };
 use crate::{cgroups::Cgroups, embedded::ShimProgram, layout::Layout, limits, operations, tasks};
@@ -103,7 +103,7 @@ impl Shims {
         let shims = self.clone();
         tasks::spawn("hand over", async move {
             let done = match shims.keeper_again().await {
-                Ok(keeper) => hand_over(&run_dir, &keeper).await,
+                Ok(keeper) => bring(&run_dir, &keeper, None).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = done {
@@ -126,6 +126,21 @@ impl Shims {
         let Some(keeper) = self.keeper.present() else { return };
         if let Err(error) = keeper.forget(id.as_str()).await {
             tracing::warn!(%id, %error, "the keeper does not send a shim away");
+            if matches!(error, LinkError::Silent { .. }) {
+                // Or it would hold the lock of a shim that is dead for ever.
+                keeper.give_up().await;
+            }
+        }
+    }
+
+    /// A shim does not answer: it may be dead, and the keeper that should replace it stuck. One that is silent for long is
+    /// ended; the next one takes over all whose shims live.
+    pub async fn mind_keeper(&self) {
+        let Some(keeper) = self.keeper.present() else { return };
+        if matches!(keeper.kept().await, Err(LinkError::Silent { .. }))
+            && keeper.is_silent_for(limits::KEEPER_PATIENCE)
+        {
+            keeper.give_up().await;
         }
     }
 
@@ -163,6 +178,22 @@ impl Shims {
         };
         self.refill();
         Ok(newborn)
+    }
+
+    /// Sees to it that there is a keeper, and that shims are made ahead, in the background. For a daemon that begins: the
+    /// shims that it found may have none.
+    pub fn begin(self: &Arc<Self>) {
+        let shims = self.clone();
+        tasks::spawn("begin with a keeper", async move {
+            while let Err(error) = shims.keeper().await {
+                if shims.keeper.is_leaving() {
+                    return;
+                }
+                tracing::error!(%error, "no keeper can be started: no container can be, and a shim that is killed now is lost");
+                tokio::time::sleep(limits::KEEPER_RETRY).await;
+            }
+            shims.refill();
+        });
     }
 
     /// Makes shims ahead, in the background.
@@ -216,7 +247,7 @@ impl Shims {
         let unreachable = |e: io::Error| LinkError::Unreachable(format!("cannot be started: {e}"));
         let (ours, theirs) = StdStream::pair().map_err(unreachable)?;
         let born = keeper.spawn(theirs.into()).await;
-        if matches!(born, Err(LinkError::Silent { .. })) && !keeper.is_gone() {
+        if matches!(born, Err(LinkError::Silent { .. })) {
             keeper.give_up().await;
         }
         let (pid, handle) = born?;

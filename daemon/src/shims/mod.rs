@@ -8,9 +8,11 @@ mod inspect;
 mod keeper;
 mod launch;
 mod link;
+mod orphaned_commands;
 mod strays;
 
 pub use inspect::{Condition, dismiss_by_force, inspect, read_exit_record};
 pub use launch::{Newborn, Shims, pin_namespaces, start_init};
 pub use link::{LinkError, ShimLink};
+pub use orphaned_commands::end_orphaned_commands;
 pub use strays::{Stray, end_strays};

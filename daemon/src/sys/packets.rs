@@ -45,7 +45,9 @@ impl Packets {
     pub fn connect(folder: &Path, name: &str) -> io::Result<Self> {
         let open = File::open(folder)?;
         let short = format!("/proc/self/fd/{}/{name}", open.as_raw_fd());
-        let fd = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+        // Nonblocking: EAGAIN where nobody has accepted for long, instead of waiting for that.
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
         connect(fd.as_raw_fd(), &UnixAddr::new(short.as_str())?)?;
         Self::new(fd)
     }

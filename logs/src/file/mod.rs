@@ -6,7 +6,10 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -15,7 +18,7 @@ use memchr::memrchr;
 use nix::fcntl::OFlag;
 
 use crate::{
-    limits::{FILE_MODE, RETRY_FIRST, RETRY_LONGEST},
+    limits::{BATCH_SIZE, FILE_MODE, RETRY_FIRST, RETRY_LONGEST},
     record::payload,
     timestamp::STAMP_LEN,
 };
@@ -100,9 +103,13 @@ impl FileSink<File> {
     }
 
     /// Goes on in a file that another sink had open, wherever its name is now.
-    pub fn resume(path: &Path, file: File, losses: Losses) -> Self {
+    pub fn resume(path: &Path, file: File, losses: Losses, now: Instant) -> Self {
         let mut sink = Self::on(path.to_owned(), file);
         (sink.lost, sink.unmarked) = (losses.lost, losses.unmarked);
+        if losses.unmarked > 0 {
+            // The line that tells of it comes before anything else.
+            sink.health = Health::Failing { retry_at: now, pause: RETRY_FIRST };
+        }
         sink
     }
 
@@ -127,6 +134,21 @@ impl FileSink<File> {
         self.size = new.size().unwrap_or(0);
         self.disk = new;
         Ok(true)
+    }
+
+    /// Cuts the beginning of a record off the end, in which another sink was killed.
+    pub fn cut_torn(&mut self) -> io::Result<()> {
+        // The log itself is open for appending alone.
+        let readable = File::open(format!("/proc/self/fd/{}", self.disk.as_raw_fd()))?;
+        let size = readable.metadata()?.len();
+        let longest = u64::try_from(BATCH_SIZE).unwrap_or(u64::MAX);
+        let mut end = vec![0; usize::try_from(size.min(longest)).unwrap_or(0)];
+        readable.read_exact_at(&mut end, size - size.min(longest))?;
+        let torn = end.len() - memrchr(b'\n', &end).map_or(0, |at| at + 1);
+        if torn > 0 {
+            self.cut_off(torn);
+        }
+        Ok(())
     }
 
     /// Nobody can read what is written, because the file's last name was removed.
@@ -157,6 +179,15 @@ impl<D: Disk> FileSink<D> {
         let mut line = stamp.to_vec();
         line.extend_from_slice(format!(" stderr F [taffrail] {text}\n").as_bytes());
         self.append(&line, now) == line.len()
+    }
+
+    /// Cuts so many bytes off the end: the beginning of a record, which another sink was killed in and which is written
+    /// again. `false`: the disk refuses, and they stay.
+    pub fn cut_off(&mut self, bytes: usize) -> bool {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let cut = self.disk.size().and_then(|size| self.disk.cut(size.saturating_sub(bytes)));
+        self.size = self.disk.size().unwrap_or(0);
+        cut.is_ok()
     }
 
     /// Appends whole records, or counts them as lost. `stamp` and `now`: the present, for a marker line.

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
+    io,
     os::{fd::OwnedFd, unix::net::UnixListener},
     rc::Rc,
     time::{Duration, Instant},
@@ -23,7 +24,9 @@ use super::{
 };
 use crate::{
     fault::Fault,
-    limits::{CUT_GRACE, DRAIN_TURNS, EARLY_DEATHS_MAX, EARLY_PAUSE, HELD_MAX, SOUND_LIFE, WARD_LOOK},
+    limits::{
+        ACCEPT_PAUSE, CUT_GRACE, DRAIN_TURNS, EARLY_DEATHS_MAX, EARLY_PAUSE, HELD_MAX, SOUND_LIFE, WARD_LOOK,
+    },
     steps,
     sys::{
         birth::Inherited,
@@ -49,6 +52,8 @@ pub(crate) struct Node {
     pub(super) program: Option<Rc<OwnedFd>>,
     /// Children may have ended that nobody waits for.
     has_orphans: bool,
+    /// No descriptor was left for the last daemon that connected.
+    accept_again: Option<Instant>,
 }
 
 impl Node {
@@ -74,6 +79,7 @@ impl Node {
             next: 0,
             program: None,
             has_orphans: false,
+            accept_again: None,
         };
         node.greet(daemon)?;
         Ok(node)
@@ -100,12 +106,7 @@ impl Node {
                 Source::Shim(number) => self.shim_ended(number),
                 Source::Ward(number) => self.ward_ended(number),
                 Source::Daemon(number) => self.ordered(number),
-                Source::Listener => {
-                    if let Some(daemon) = Packets::accept(&self.listener) {
-                        // Dropping it is the answer where it cannot be watched.
-                        drop(self.greet(daemon));
-                    }
-                }
+                Source::Listener => self.accept(),
                 Source::Child => {
                     while let Ok(Some(_)) = self.children.read_signal() {}
                     self.has_orphans = true;
@@ -113,6 +114,20 @@ impl Node {
             }
         }
         Ok(!sources.is_empty())
+    }
+
+    /// A daemon connects.
+    fn accept(&mut self) {
+        match Packets::accept(&self.listener) {
+            // Dropping it is the answer where it cannot be watched.
+            Ok(Some(daemon)) => drop(self.greet(daemon)),
+            Ok(None) => {}
+            // It would be ready without end.
+            Err(_) => {
+                self.poll.forget(&self.listener);
+                self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
+            }
+        }
     }
 
     /// The next number of anything.
@@ -179,7 +194,8 @@ impl Node {
                 let ward = is_process(kind).then(|| fd.try_clone().ok()).flatten();
                 slot.held.insert(key, Held { fd, pid: word.pid });
                 if let Some(ward) = ward.map(|fd| Ward::of(fd, kind, word.number)).filter(Ward::is_ours) {
-                    self.ward(number, ward);
+                    // Where it cannot be watched now, it is when this shim is killed.
+                    drop(self.ward(number, ward));
                 }
             }
             (Verb::DROP, _) => {
@@ -197,14 +213,15 @@ impl Node {
     }
 
     /// Watches a process that an earlier shim of this place left.
-    fn ward(&mut self, slot: u32, ward: Ward) {
+    fn ward(&mut self, slot: u32, ward: Ward) -> io::Result<()> {
         let number = self.number();
-        if self.poll.read(&ward.process, Source::Ward(number)).is_ok() {
-            self.wards.insert(number, ward);
-            if let Some(slot) = self.slots.get_mut(&slot) {
-                slot.wards.push(number);
-            }
+        let watched = self.poll.read(&ward.process, Source::Ward(number));
+        watched.map_err(|fault| io::Error::other(fault.to_string()))?;
+        self.wards.insert(number, ward);
+        if let Some(slot) = self.slots.get_mut(&slot) {
+            slot.wards.push(number);
         }
+        Ok(())
     }
 
     fn ward_ended(&mut self, number: u32) {
@@ -270,30 +287,37 @@ impl Node {
         if slot.early > EARLY_DEATHS_MAX {
             return self.end(number, Some(describe(ended)));
         }
-        let pause = if slot.early > EARLY_DEATHS_MAX / 2 { EARLY_PAUSE } else { Duration::ZERO };
-        let processes: Vec<Ward> = slot
-            .held
-            .iter()
-            .filter_map(|(&(kind, of), held)| {
-                let kind = <Kind as protobuf::Enum>::from_i32(kind).filter(|&kind| is_process(kind))?;
-                Some(Ward::of(held.fd.try_clone().ok()?, kind, of))
-            })
-            .collect();
-        let known: BTreeSet<(i32, u32)> =
-            slot.wards.iter().filter_map(|w| self.wards.get(w)).map(|w| (w.kind as i32, w.number)).collect();
+        let pause = slot.pause();
         slot.again = Some(now + pause);
-        for ward in processes.into_iter().filter(|ward| !known.contains(&(ward.kind as i32, ward.number))) {
-            self.ward(number, ward);
-        }
         if pause.is_zero() {
             self.replace(number, &describe(ended));
         }
     }
 
+    /// Watches all processes that a killed shim left. An error: no descriptor is left, and one is not watched.
+    fn ward_all(&mut self, number: u32) -> io::Result<()> {
+        let Some(slot) = self.slots.get(&number) else { return Ok(()) };
+        let known: BTreeSet<(i32, u32)> =
+            slot.wards.iter().filter_map(|w| self.wards.get(w)).map(|w| (w.kind as i32, w.number)).collect();
+        let mut processes = Vec::new();
+        for (&(kind, of), held) in slot.held.iter().filter(|(key, _)| !known.contains(key)) {
+            if let Some(kind) = <Kind as protobuf::Enum>::from_i32(kind).filter(|&kind| is_process(kind)) {
+                processes.push(Ward::of(held.fd.try_clone()?, kind, of));
+            }
+        }
+        processes.into_iter().try_for_each(|ward| self.ward(number, ward))
+    }
+
     /// Puts another shim in a place.
     fn replace(&mut self, number: u32, how: &str) {
+        let warded = self.ward_all(number);
         let Some(slot) = self.slots.get_mut(&number) else { return };
         slot.again = None;
+        if warded.is_err() {
+            // Its end would never be told.
+            slot.again = Some(Instant::now() + EARLY_PAUSE);
+            return;
+        }
         // Looked at first: what has ended meanwhile is told at once.
         for ward in &slot.wards {
             if let Some(ward) = self.wards.get_mut(ward) {
@@ -310,10 +334,8 @@ impl Node {
                 // It is killed, so that its end starts the next; or could not be started, and is tried again.
                 match &slot.shim {
                     Some(shim) => shim.process.kill(),
-                    None => {
-                        slot.early += 1;
-                        slot.again = Some(Instant::now() + EARLY_PAUSE);
-                    }
+                    // That says nothing of the container: the host has no process, memory or descriptor to give now.
+                    None => slot.again = Some(Instant::now() + EARLY_PAUSE),
                 }
                 return;
             }
@@ -358,10 +380,16 @@ impl Node {
             .into_iter()
             .chain(cut.map(|at| at + CUT_GRACE))
             .chain(strange.then(|| Instant::now() + WARD_LOOK))
+            .chain(self.accept_again)
             .min()
     }
 
     fn on_time(&mut self, now: Instant) {
+        if self.accept_again.take_if(|at| *at <= now).is_some()
+            && self.poll.read(&self.listener, Source::Listener).is_err()
+        {
+            self.accept_again = Some(now + ACCEPT_PAUSE);
+        }
         self.leave_cut(now);
         let due: Vec<u32> = self
             .slots
@@ -393,6 +421,7 @@ impl Node {
             self.slots.iter().filter(|(_, slot)| is_cut(slot)).map(|(&number, _)| number).collect();
         for number in cut {
             let Some(slot) = self.slots.get(&number) else { continue };
+            let is_wanted = !slot.is_done && !slot.container.is_empty();
             let mut news = Replaced { replaced: slot.replaced, cut: true, ..Replaced::default() };
             news.container_id.clone_from(&slot.container);
             if let Some(shim) = &slot.shim {
@@ -400,7 +429,7 @@ impl Node {
                 self.poll.forget(&shim.process);
             }
             self.end(number, None);
-            if !news.container_id.is_empty() {
+            if is_wanted {
                 self.tell_all(What::Replaced(news));
             }
         }

@@ -173,6 +173,7 @@ impl Node {
             args: &args,
             streams: [channel.as_fd(), null, stderr.as_fd()],
             limits: self.inherited,
+            container: None,
         };
         let Child { process, pid } =
             program.start(|_, _| ()).because(|| "a shim cannot be started".into())?;

@@ -6,13 +6,16 @@ use std::{
     collections::BTreeMap,
     os::fd::{AsFd, OwnedFd},
     rc::Rc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use protobuf::Message;
 use protocol::keeper::{Kind, Word, word::Verb};
 
-use crate::sys::{packet::Packets, pidfd::PidFd};
+use crate::{
+    limits::{EARLY_DEATHS_MAX, EARLY_PAUSE},
+    sys::{packet::Packets, pidfd::PidFd},
+};
 
 /// A place.
 #[derive(Debug)]
@@ -82,6 +85,12 @@ impl Slot {
     /// Whether there is a container that another shim could take over.
     pub(crate) fn has_estate(&self) -> bool {
         !self.is_done && self.held.contains_key(&(Kind::MEMORY as i32, 0))
+    }
+
+    /// How long to wait before another shim is started: not at all, until too many have ended early.
+    pub(crate) fn pause(&self) -> Duration {
+        let late = self.early.saturating_sub(EARLY_DEATHS_MAX / 2);
+        late.checked_sub(1).map_or(Duration::ZERO, |doubled| EARLY_PAUSE * (1 << doubled.min(8)))
     }
 
     /// Says something to the shim. `false`: it does not listen.

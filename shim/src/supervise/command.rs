@@ -44,15 +44,16 @@ pub(crate) enum Verdict {
 }
 
 impl Running {
-    /// Starts a command with these streams. `tell`: whoever must know of it before it does anything.
+    /// Starts a command for a container, with these streams. `tell`: whoever must know of it before it does anything.
     pub(crate) fn start(
-        line: &CommandLine,
+        (line, container): (&CommandLine, &str),
         streams: [BorrowedFd<'_>; 3],
         limits: Inherited,
         reaper: &mut Reaper,
         tell: impl FnOnce(&PidFd, i32),
     ) -> Result<Self, Fault> {
-        let program = Program { path: &line.program, args: &line.args, streams, limits };
+        let container = Some(container);
+        let program = Program { path: &line.program, args: &line.args, streams, limits, container };
         steps::check("supervise.spawn")?;
         let child = program.start(tell).because(|| format!("{} cannot be started", line.program))?;
         steps::reach("supervise.spawned");

@@ -23,7 +23,10 @@ use super::{
 use crate::{
     fault::{Because, Fault},
     limits::KILL_GRACE,
-    sys::pidfd::PidFd,
+    sys::{
+        pidfd::{Ended, PidFd},
+        process::NOT_STARTED,
+    },
 };
 
 impl Supervisor {
@@ -33,6 +36,13 @@ impl Supervisor {
         let Some((step, running)) = self.command.take() else { return };
         self.poll.forget(running.process());
         let pipes = self.words.stop(&self.poll);
+        // Its shim was killed between making it and letting it go: nothing has run, and it is run now.
+        let has_not_run = running.process().is_ward() && verdict == Verdict::Failed(Ended::Code(NOT_STARTED));
+        if has_not_run && step != Step::Undo {
+            self.bury(step, &running);
+            self.happen(Event::TakenOverIdle);
+            return;
+        }
         let event = match step {
             Step::Create => match self.judge_create(verdict, Whose::of(running.process()), pipes) {
                 Ok(()) => Event::CreateDone,
@@ -101,11 +111,20 @@ impl Supervisor {
         if let Some(stdin) = stage.stdin {
             self.stdin = Stdin::open(stdin, launch.stdin_once);
         }
-        let create = launch.create.clone();
+        let (create, id) = (launch.create.clone(), launch.id.clone());
         self.hold_streams();
         let kept = &mut self.kept;
-        let tell = |process: &PidFd, pid: i32| kept.hold(Kind::COMMAND, Step::Create.number(), pid, process);
-        let started = Running::start(&create, borrow(&stage.given), self.inherited, &mut self.reaper, tell);
+        let tell = |process: &PidFd, pid: i32| {
+            kept.hold(Kind::COMMAND, Step::Create.number(), pid, process);
+            crate::steps::reach("supervise.told");
+        };
+        let started = Running::start(
+            (&create, id.as_str()),
+            borrow(&stage.given),
+            self.inherited,
+            &mut self.reaper,
+            tell,
+        );
         let running = started.inspect_err(|_| self.kept.release(Kind::COMMAND, Step::Create.number()))?;
         let watched = self.poll.read(running.process(), Source::Command);
         self.command = Some((Step::Create, running));
@@ -114,15 +133,18 @@ impl Supervisor {
 
     /// Runs start or undo, which only speak.
     pub(super) fn run_speaking(&mut self, step: Step) -> Result<(), Fault> {
-        let Some(line) = self.container.as_ref().and_then(|container| container.line(step)) else {
-            return Ok(());
-        };
+        let Some(container) = &self.container else { return Ok(()) };
+        let Some(line) = container.line(step) else { return Ok(()) };
+        let id = container.launch.id.as_str();
         let (out, given) = speaking(&self.null)?;
         self.poll.read(&out, Source::Words(0))?;
         self.words = Words::listen([Some(out), None]);
         let kept = &mut self.kept;
-        let tell = |process: &PidFd, pid: i32| kept.hold(Kind::COMMAND, step.number(), pid, process);
-        let started = Running::start(line, borrow(&given), self.inherited, &mut self.reaper, tell);
+        let tell = |process: &PidFd, pid: i32| {
+            kept.hold(Kind::COMMAND, step.number(), pid, process);
+            crate::steps::reach("supervise.told");
+        };
+        let started = Running::start((line, id), borrow(&given), self.inherited, &mut self.reaper, tell);
         let running = started.inspect_err(|_| self.kept.release(Kind::COMMAND, step.number()))?;
         let watched = self.poll.read(running.process(), Source::Command);
         self.command = Some((step, running));
@@ -177,14 +199,14 @@ impl Supervisor {
     }
 
     pub(super) fn run_undo(&mut self) {
-        self.console = None;
+        // The keeper has them open too: their closing alone would not end the watch.
+        self.words.stop(&self.poll);
+        if let Some(console) = self.console.take() {
+            self.poll.forget(console.listener());
+        }
         self.stdin.close(&self.poll);
         // Create itself, where it was started and could not be watched.
-        if let Some((step, running)) = self.command.take() {
-            running.kill();
-            self.reaper.end(running.flight());
-            self.kept.release(Kind::COMMAND, step.number());
-        }
+        self.let_command_go();
         self.init = None;
         self.kill_all();
         self.kill_strangers();
@@ -194,6 +216,16 @@ impl Supervisor {
         // A failed undo is the daemon's to repeat: it reclaims by name.
         drop(self.run_speaking(Step::Undo));
         self.reaper.notice();
+    }
+
+    /// Ends a command and does not wait for it.
+    pub(super) fn let_command_go(&mut self) {
+        if let Some((step, running)) = self.command.take() {
+            self.poll.forget(running.process());
+            running.kill();
+            self.reaper.end(running.flight());
+            self.kept.release(Kind::COMMAND, step.number());
+        }
     }
 
     /// Children that no one claims. While nothing else of the runtime runs, they are what create left.

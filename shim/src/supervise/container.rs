@@ -5,10 +5,13 @@
 
 use std::{
     fs::File,
+    io::ErrorKind,
+    mem::ManuallyDrop,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::OpenOptionsExt,
     },
+    path::Path,
 };
 
 use nix::fcntl::{Flock, FlockArg};
@@ -30,17 +33,9 @@ use crate::{
 pub(crate) struct Container {
     /// What it is.
     pub(crate) launch: Launch,
-    /// Released by the kernel, whatever ends the shim and its keeper.
-    lock: Lock,
-}
-
-/// The lock on the run directory.
-#[derive(Debug)]
-enum Lock {
-    /// Taken by this shim.
-    Taken(Flock<File>),
-    /// The same lock, from a killed shim by way of the keeper.
-    TakenOver(OwnedFd),
+    /// Released by the kernel, when shim and keeper have ended. Never by us: the keeper's duplicate would be free too, and
+    /// a successor without it.
+    lock: ManuallyDrop<Flock<File>>,
 }
 
 /// Which of the runtime's commands.
@@ -82,20 +77,21 @@ impl Container {
             Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno).because(|| {
                 format!("the lock {} is held: another shim supervises this container", path.display())
             })?;
-        Ok(Self { launch, lock: Lock::Taken(lock) })
+        Ok(Self { launch, lock: ManuallyDrop::new(lock) })
     }
 
     /// Goes on in the place of a killed shim, with its lock.
-    pub(crate) fn take_over(launch: Launch, lock: OwnedFd) -> Self {
-        Self { launch, lock: Lock::TakenOver(lock) }
+    pub(crate) fn take_over(launch: Launch, lock: OwnedFd) -> Result<Self, Fault> {
+        // Ours already: it belongs to the open file, which is the same.
+        let lock = Flock::lock(File::from(lock), FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, errno)| errno)
+            .because(|| "the lock of a killed shim is somebody else's".into())?;
+        Ok(Self { launch, lock: ManuallyDrop::new(lock) })
     }
 
     /// The locked file.
     pub(crate) fn lock(&self) -> BorrowedFd<'_> {
-        match &self.lock {
-            Lock::Taken(lock) => lock.as_fd(),
-            Lock::TakenOver(fd) => fd.as_fd(),
-        }
+        self.lock.as_fd()
     }
 
     /// The command line of a step; undo may have none.
@@ -130,9 +126,20 @@ impl Container {
     pub(crate) fn write_exit(&self, facts: &Facts, oom_kills: u32, now: i64) -> Result<Vec<u8>, Fault> {
         let record = facts.exit_record(oom_kills, now).encode();
         steps::check("supervise.exit_record")?;
-        ledger::write(&self.launch.exit_record, &record, Durability::Power)?;
+        match ledger::write(&self.launch.exit_record, &record, Durability::Power) {
+            // Somebody took the container's folder away, and with it all that would read this.
+            Err(_) if self.is_forgotten() => {}
+            written => written?,
+        }
         steps::reach("supervise.recorded");
         Ok(record)
+    }
+
+    /// Whether the folder of the exit record is gone, though the one that it was in is there.
+    fn is_forgotten(&self) -> bool {
+        let is_gone = |path: &Path| path.symlink_metadata().is_err_and(|e| e.kind() == ErrorKind::NotFound);
+        let folder = self.launch.exit_record.parent();
+        folder.is_some_and(|folder| is_gone(folder) && folder.parent().is_some_and(Path::is_dir))
     }
 
     /// Writes the status record, for people and for a daemon that cannot ask. A failure is mended by the next.

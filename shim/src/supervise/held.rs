@@ -2,9 +2,11 @@
 //!
 //! Owns: the list of what a successor needs. Never: uses any of it.
 
+use std::os::fd::AsFd;
+
 use protocol::keeper::Kind;
 
-use super::{machine::State, stage::Console, supervisor::Supervisor};
+use super::{launch::StreamKind, machine::State, stage::Console, supervisor::Supervisor};
 use crate::sys::pidfd::PidFd;
 
 impl Supervisor {
@@ -22,15 +24,17 @@ impl Supervisor {
     /// Its streams and its log, as they are now.
     pub(super) fn hold_streams(&mut self) {
         self.hold_log();
+        let is_terminal = self.container.as_ref().is_some_and(|c| c.launch.streams == StreamKind::Terminal);
+        let mut ends = self.pump.ends();
+        let last = is_terminal.then(|| ends.next().map(|(_, end)| end.as_fd())).flatten();
         // Until create has ended, they are read for the runtime's words.
         let words = self.words.ends().filter(|_| matches!(self.state, State::Born | State::Creating));
-        for (number, end) in self.pump.ends().chain(words) {
-            // With a terminal, what is read is the terminal itself.
-            if self.terminal.is_none() {
-                self.kept.hold(Kind::OUTPUT, number, 0, end);
-            }
+        // With a terminal, what is read is the terminal itself.
+        for (number, end) in ends.chain(words) {
+            self.kept.hold(Kind::OUTPUT, number, 0, end);
         }
-        match (self.stdin.end(), &self.terminal) {
+        let terminal = self.terminal.as_ref().map(AsFd::as_fd).or(last);
+        match (self.stdin.end(), terminal) {
             (_, Some(terminal)) => self.kept.hold(Kind::TERMINAL, 0, 0, terminal),
             (Some(stdin), None) => self.kept.hold(Kind::STDIN, 0, 0, stdin),
             (None, None) => {}
@@ -38,8 +42,8 @@ impl Supervisor {
         if let Some(console) = &self.console {
             self.kept.hold(Kind::CONSOLE, 0, 0, console.listener());
         }
-        self.has_held_stdin = self.terminal.is_none() && self.stdin.end().is_some();
-        self.has_held_terminal = self.terminal.is_some();
+        self.has_held_stdin = terminal.is_none() && self.stdin.end().is_some();
+        self.has_held_terminal = terminal.is_some();
     }
 
     /// The log, which may be a new one.
@@ -55,7 +59,8 @@ impl Supervisor {
             self.has_held_stdin = false;
             self.kept.release(Kind::STDIN, 0);
         }
-        if self.has_held_terminal && self.terminal.is_none() {
+        // At the end it is still read for what is left in it.
+        if self.has_held_terminal && self.terminal.is_none() && self.pump.has_ended() {
             self.has_held_terminal = false;
             self.kept.release(Kind::TERMINAL, 0);
         }
@@ -89,6 +94,7 @@ impl Supervisor {
             return;
         }
         self.hold_streams();
+        self.hold_delivered();
         if let Some((step, running)) = &self.command {
             self.kept.hold(Kind::COMMAND, step.number(), running.pid(), running.process());
         }

@@ -7,6 +7,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use protobuf::Message;
 use protocol::keeper::{Kind, Word, word::Verb};
 
@@ -37,6 +38,14 @@ impl Kept {
         poll.read(&channel, Source::Keeper)?;
         self.channel = Some(channel);
         Ok(())
+    }
+
+    /// Whether there is a keeper that has not ended, as far as the channel tells.
+    pub(crate) fn is_whole(&self) -> bool {
+        let Some(channel) = &self.channel else { return false };
+        let mut polled = [PollFd::new(channel.as_fd(), PollFlags::empty())];
+        // Closed from either side it hangs up.
+        nix::poll::poll(&mut polled, PollTimeout::ZERO) == Ok(0)
     }
 
     /// Watches for what the keeper says.

@@ -257,6 +257,7 @@ impl Pump {
         if let Some(sink) = &mut self.sink {
             sink.close(&stamp, now);
         }
+        self.note_done();
     }
 
     /// Goes on in the file that is at the log's path now.
@@ -298,6 +299,8 @@ impl Pump {
         {
             let stamp = *self.stamper.at(clock::now());
             sink.retry(&stamp, now);
+            // A line that was written is not written again by a successor.
+            self.note_done();
         }
         if self.touched.is_some_and(|at| at + MEMORY_KEEP <= now) {
             self.memory.release();

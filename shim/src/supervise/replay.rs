@@ -19,7 +19,7 @@ impl Pump {
     /// Goes on in the log that a predecessor had open. Call when the outputs are attached.
     pub(crate) fn resume(&mut self, path: &Path, log: OwnedFd) {
         let losses = self.journal.losses();
-        self.sink = Some(FileSink::resume(path, File::from(log), losses));
+        self.sink = Some(FileSink::resume(path, File::from(log), losses, Instant::now()));
         for (output, tail) in self.outputs.iter_mut().zip(self.journal.tails()) {
             if let Some(output) = output {
                 output.splitter = LineSplitter::with_tail(&tail);
@@ -61,10 +61,16 @@ impl Pump {
         self.journal.got(number, count, stamp, sink.size().saturating_sub(u64::try_from(skip).unwrap_or(0)));
         let mut batch = Batch::new(self.memory.bytes());
         let mut write = |batch: &mut Batch<'_>| {
-            let there = skip.min(batch.bytes().len());
+            let records = batch.bytes();
+            let mut there = skip.min(records.len());
             skip -= there;
-            if there < batch.bytes().len() {
-                sink.write(&batch.bytes()[there..], stamp, now);
+            // A record that is half there is written whole: a disk that is full must not leave the half.
+            let torn = records[..there].iter().rev().take_while(|&&byte| byte != b'\n').count();
+            if there < records.len() && torn > 0 && sink.cut_off(torn) {
+                there -= torn;
+            }
+            if there < records.len() {
+                sink.write(&records[there..], stamp, now);
             }
             batch.clear();
         };
@@ -87,6 +93,8 @@ impl Pump {
     fn mark(&mut self, what: &str) {
         let stamp = *self.stamper.at(clock::now());
         if let Some(sink) = &mut self.sink {
+            // Where it cannot be cut, it is one line with ours.
+            drop(sink.cut_torn());
             // Where even that cannot be written, the disk is full, and the loss is counted as such.
             sink.remark(&stamp, &format!("{MARK} {what}"), Instant::now());
         }

@@ -171,6 +171,10 @@ fn reopen_log(shim: &mut Supervisor) -> Result<(), Refusal> {
 fn keep(shim: &mut Supervisor, descriptors: Vec<OwnedFd>) -> Result<(), Refusal> {
     let channel = descriptors.into_iter().next();
     let channel = channel.ok_or_else(|| Refusal::invalid("a keeper comes with one descriptor"))?;
+    // Two who bring one to the same keeper do so once: to begin anew there would leave a moment without any.
+    if shim.kept.is_whole() {
+        return Ok(());
+    }
     // Its processes that were the earlier keeper's children are told of by the kernel alone, until a keeper says more.
     shim.wards.orphan(std::time::Instant::now());
     shim.kept.replace(&shim.poll, channel).map_err(|fault| Refusal::invalid(fault.to_string()))?;

@@ -154,6 +154,10 @@ impl Supervisor {
         self.container = Some(container);
         self.remember();
         self.hold_container();
+        // Before anything is run: without this record a daemon takes it that nothing ever was.
+        if let Some(container) = &self.container {
+            container.write_status(&self.facts);
+        }
         self.caller = Some((caller, Step::Create));
         self.happen(Event::Launch);
         Ok(())
@@ -239,12 +243,15 @@ impl Supervisor {
             let known = self.known();
             self.reaper.sweep(|pid| known.contains(&pid));
         }
-        if self.state == State::Undoing && self.command.is_none() {
-            let is_over = self.times.undone.is_none_or(|at| at <= Instant::now());
-            if is_over || self.strangers().is_empty() {
-                self.times.undone = None;
-                self.happen(Event::UndoDone);
-            }
+        let is_over = self.times.undone.is_none_or(|at| at <= Instant::now());
+        if self.state == State::Undoing && is_over {
+            // One that does not even end at SIGKILL is in the kernel, and nobody waits for that.
+            self.let_command_go();
+        }
+        let is_undoing = self.state == State::Undoing && self.command.is_none();
+        if is_undoing && (is_over || self.strangers().is_empty()) {
+            self.times.undone = None;
+            self.happen(Event::UndoDone);
         }
         if self.state == State::Draining && self.pump.has_ended() {
             self.happen(Event::OutputEnded);
@@ -258,6 +265,7 @@ impl Supervisor {
     /// Does what is due.
     pub(crate) fn on_time(&mut self, now: Instant) {
         self.pump.on_time(now);
+        self.control.on_time(&self.poll, now);
         if self.oom.on_time(now) {
             self.publish();
         }
@@ -285,8 +293,9 @@ impl Supervisor {
     pub(crate) fn due(&self) -> Option<Instant> {
         let times = [self.times.drained, self.times.kill_again, self.times.undone, self.times.record];
         let command = self.command.as_ref().and_then(|(_, running)| running.due());
-        let others = [self.pump.due(), self.oom.due(), self.execs.due(), command, self.wards.due()];
-        times.into_iter().chain(others).flatten().min()
+        let others =
+            [self.pump.due(), self.oom.due(), self.execs.due(), self.wards.due(), self.control.due()];
+        times.into_iter().chain(others).chain([command]).flatten().min()
     }
 
     fn happen_pending(&mut self) {

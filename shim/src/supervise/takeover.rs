@@ -61,7 +61,7 @@ impl Supervisor {
         let mut shim = Self::new(poll, control, (null, inherited), kept, journal)?;
         (shim.state, shim.facts) = (state, facts);
         shim.facts.replaced = estate.replaced;
-        shim.container = Some(Container::take_over(launch, lock));
+        shim.container = Some(Container::take_over(launch, lock)?);
         shim.take_streams(&mut estate)?;
         shim.take_processes(&mut estate, memo.oom_kills)?;
         shim.take_execs(&mut estate, (&memo.execs, memo.next_exec));
@@ -123,6 +123,12 @@ impl Supervisor {
             self.stdin = Stdin::open(again()?, once);
             self.terminal = Some(terminal);
             self.has_held_terminal = true;
+            // What was the runtime's words, where a shim was killed before it had let go of them.
+            for (number, end) in (0..).zip(&outputs) {
+                if end.is_some() {
+                    self.kept.release(Kind::OUTPUT, number);
+                }
+            }
         } else if is_creating {
             self.listen_to(outputs)?;
         } else if kind != StreamKind::Terminal {

@@ -47,13 +47,16 @@ impl Packets {
         }
     }
 
-    /// Somebody who connected. `None`: nobody has, or not with our rights.
-    pub(crate) fn accept(listener: &UnixListener) -> Option<Self> {
+    /// Somebody who connected. `None`: nobody has, or not with our rights. An error: no descriptor is left for it.
+    pub(crate) fn accept(listener: &UnixListener) -> nix::Result<Option<Self>> {
         use std::os::fd::FromRawFd;
-        let number = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC).ok()?;
+        let number = match accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC) {
+            Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNABORTED) => return Ok(None),
+            other => other?,
+        };
         // SAFETY: the kernel just made this descriptor for us and nothing else knows it.
         let fd = unsafe { OwnedFd::from_raw_fd(number) };
-        socket::is_trusted(&fd).then_some(Self(fd))
+        Ok(socket::is_trusted(&fd).then_some(Self(fd)))
     }
 
     /// Sends a packet, now or not at all: EAGAIN where the peer does not read.

@@ -19,6 +19,8 @@ use nix::{
     unistd::{ForkResult, fork, pipe2},
 };
 
+use protocol::rundir::CONTAINER_VARIABLE;
+
 use super::{birth::Inherited, pidfd::PidFd};
 
 /// A program about to be started.
@@ -32,6 +34,8 @@ pub(crate) struct Program<'a> {
     pub(crate) streams: [BorrowedFd<'a>; 3],
     /// The limits it gets.
     pub(crate) limits: Inherited,
+    /// The container that it works for: what it starts has that in its environment too.
+    pub(crate) container: Option<&'a str>,
 }
 
 /// A child that has become its program.
@@ -50,8 +54,9 @@ const ENVIRONMENT: [&std::ffi::CStr; 1] =
 /// Highest signal number of Linux.
 const SIGNAL_MAX: libc::c_int = 64;
 
-/// Exit code of a child that could not become its program; seen by nobody, since the errno comes by the pipe.
-const NOT_STARTED: libc::c_int = 127;
+/// Exit code of a child that did not become its program. The errno comes by the pipe; this is for a successor, whom
+/// nobody has told whether the program ran. No runtime ends so: theirs are 0, 1, 2 and what shells make of signals.
+pub(crate) const NOT_STARTED: u8 = 0xfa;
 
 impl Program<'_> {
     /// Starts it in a process group of its own. Fails with the errno of exec where that failed.
@@ -67,7 +72,8 @@ impl Program<'_> {
         let args = pointers(args.iter().map(CString::as_c_str));
         #[cfg(feature = "failpoints")]
         let folder = failpoints();
-        let environment = ENVIRONMENT.into_iter();
+        let mark = self.container.and_then(|id| CString::new(format!("{CONTAINER_VARIABLE}={id}")).ok());
+        let environment = ENVIRONMENT.into_iter().chain(mark.as_deref());
         #[cfg(feature = "failpoints")]
         let environment = environment.chain(folder.as_deref());
         let environment = pointers(environment);
@@ -189,7 +195,7 @@ fn give_up(tell: &OwnedFd, errno: Errno) -> ! {
     // as success, and then with the exit status below.
     unsafe { libc::write(tell.as_fd().as_raw_fd(), number.as_ptr().cast(), number.len()) };
     // SAFETY: ends the child without running anything of the parent's.
-    unsafe { libc::_exit(NOT_STARTED) }
+    unsafe { libc::_exit(NOT_STARTED.into()) }
 }
 
 /// The errno that the child sent, or `None` where exec closed the pipe.

@@ -5,7 +5,12 @@
 mod calls;
 mod connection;
 
-use std::{collections::BTreeMap, os::unix::net::UnixListener, os::unix::net::UnixStream};
+use std::{
+    collections::BTreeMap,
+    io,
+    os::unix::net::{UnixListener, UnixStream},
+    time::Instant,
+};
 
 use protobuf::Message;
 use protocol::{rundir::RunDir, shim::State};
@@ -19,7 +24,7 @@ use self::{
 use super::poll::{Poll, Source};
 use crate::{
     fault::{Because, Fault},
-    limits::CONNECTIONS_MAX,
+    limits::{ACCEPT_PAUSE, CONNECTIONS_MAX},
     steps,
     sys::socket,
 };
@@ -33,6 +38,8 @@ pub(crate) struct Control {
     table: Table,
     /// The connection that the shim was born with.
     parent: Option<u32>,
+    /// No descriptor was left for the last one who connected.
+    accept_again: Option<Instant>,
 }
 
 /// Whom to answer.
@@ -80,6 +87,7 @@ impl Control {
             next: 0,
             table: Table::new(),
             parent: Some(0),
+            accept_again: None,
         };
         control.add(poll, parent)?;
         Ok(control)
@@ -106,8 +114,14 @@ impl Control {
         listener: Option<std::os::fd::OwnedFd>,
         run_dir: &RunDir,
     ) -> Result<Self, Fault> {
-        let mut control =
-            Self { listener: None, connections: BTreeMap::new(), next: 0, table: Table::new(), parent: None };
+        let mut control = Self {
+            listener: None,
+            connections: BTreeMap::new(),
+            next: 0,
+            table: Table::new(),
+            parent: None,
+            accept_again: None,
+        };
         match listener {
             Some(listener) => {
                 let listener = UnixListener::from(listener);
@@ -122,11 +136,35 @@ impl Control {
     /// Somebody connects.
     pub(crate) fn accept(&mut self, poll: &Poll) {
         let Some(listener) = &self.listener else { return };
-        // One at a time: the loop comes back for the next. Errors (no descriptor left) leave it waiting.
-        let Ok((stream, _)) = listener.accept() else { return };
+        // One at a time: the loop comes back for the next.
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if is_passing(&error) => return,
+            // No descriptor is left: it would be ready without end.
+            Err(_) => {
+                poll.forget(listener);
+                self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
+                return;
+            }
+        };
         if self.connections.len() < CONNECTIONS_MAX && socket::is_trusted(&stream) {
             // Dropping it is the answer where it cannot be watched.
             drop(self.add(poll, stream));
+        }
+    }
+
+    /// When connections are accepted again, where none could be.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.accept_again
+    }
+
+    /// Accepts again, where that is due.
+    pub(crate) fn on_time(&mut self, poll: &Poll, now: Instant) {
+        if self.accept_again.take_if(|at| *at <= now).is_some()
+            && let Some(listener) = &self.listener
+            && poll.read(listener, Source::Listener).is_err()
+        {
+            self.accept_again = Some(now + ACCEPT_PAUSE);
         }
     }
 
@@ -216,6 +254,12 @@ impl Control {
             connection.forget(poll);
         }
     }
+}
+
+/// Whether nobody waits any more; else no descriptor is left.
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, Interrupted, WouldBlock};
+    matches!(error.kind(), ConnectionAborted | Interrupted | WouldBlock)
 }
 
 /// A message without its type.

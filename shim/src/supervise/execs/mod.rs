@@ -140,7 +140,7 @@ impl Execs {
         (around.remember)(self);
         let kept = &mut *around.kept;
         let tell = |process: &PidFd, pid: i32| kept.hold(Kind::EXEC_COMMAND, number, pid, process);
-        let started = Running::start(&line, streams, limits, around.reaper, tell);
+        let started = Running::start((&line, around.run_dir.name()), streams, limits, around.reaper, tell);
         let watched = started.and_then(|mut command| {
             if let Some(deadline) = deadline {
                 command.no_later_than(deadline);
