@@ -108,8 +108,8 @@ pub const REAPED_LOOK: Duration = Duration::from_millis(5);
 /// Pause before another keeper is started where that failed.
 pub const KEEPER_RETRY: Duration = Duration::from_secs(1);
 
-/// How often a shim is brought to a new keeper where that fails, and the pause between: longer than a moment without
-/// memory or descriptors, and a silent one has time to go on.
+/// How often a shim that answers is brought to a new keeper where that fails, and the pause between: longer than a moment
+/// without memory or descriptors. A silent one is asked for as long as it is silent.
 pub const HAND_OVER_TRIES: u32 = 3;
 
 /// See [`HAND_OVER_TRIES`].

@@ -19,7 +19,7 @@ use crate::{
     sys::{
         birth::Inherited,
         pidfd::{Ended, PidFd},
-        process::{Child, Program},
+        process::{Child, NOT_STARTED, Program},
     },
 };
 
@@ -55,6 +55,10 @@ impl Running {
         let container = Some(container);
         let program = Program { path: &line.program, args: &line.args, streams, limits, container };
         steps::check("supervise.spawn")?;
+        let tell = |process: &PidFd, pid: i32| {
+            tell(process, pid);
+            steps::reach("supervise.told");
+        };
         let child = program.start(tell).because(|| format!("{} cannot be started", line.program))?;
         steps::reach("supervise.spawned");
         let deadline = Instant::now() + line.time;
@@ -102,6 +106,11 @@ impl Running {
             tree::kill_descendants(self.child.pid);
         }
         self.child.process.kill();
+    }
+
+    /// Whether nothing of it has run: its shim was killed between making it and letting it go.
+    pub(crate) fn has_not_run(&self, verdict: Verdict) -> bool {
+        self.child.process.is_ward() && verdict == Verdict::Failed(Ended::Code(NOT_STARTED))
     }
 
     /// How it ended, if it has. It is reaped by [`Running::bury`], when what follows from that is remembered.

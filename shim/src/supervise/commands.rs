@@ -23,10 +23,7 @@ use super::{
 use crate::{
     fault::{Because, Fault},
     limits::KILL_GRACE,
-    sys::{
-        pidfd::{Ended, PidFd},
-        process::NOT_STARTED,
-    },
+    sys::pidfd::PidFd,
 };
 
 impl Supervisor {
@@ -36,9 +33,8 @@ impl Supervisor {
         let Some((step, running)) = self.command.take() else { return };
         self.poll.forget(running.process());
         let pipes = self.words.stop(&self.poll);
-        // Its shim was killed between making it and letting it go: nothing has run, and it is run now.
-        let has_not_run = running.process().is_ward() && verdict == Verdict::Failed(Ended::Code(NOT_STARTED));
-        if has_not_run && step != Step::Undo {
+        if running.has_not_run(verdict) && step != Step::Undo {
+            // It is run now.
             self.bury(step, &running);
             self.happen(Event::TakenOverIdle);
             return;
@@ -114,10 +110,7 @@ impl Supervisor {
         let (create, id) = (launch.create.clone(), launch.id.clone());
         self.hold_streams();
         let kept = &mut self.kept;
-        let tell = |process: &PidFd, pid: i32| {
-            kept.hold(Kind::COMMAND, Step::Create.number(), pid, process);
-            crate::steps::reach("supervise.told");
-        };
+        let tell = |process: &PidFd, pid: i32| kept.hold(Kind::COMMAND, Step::Create.number(), pid, process);
         let started = Running::start(
             (&create, id.as_str()),
             borrow(&stage.given),
@@ -140,10 +133,7 @@ impl Supervisor {
         self.poll.read(&out, Source::Words(0))?;
         self.words = Words::listen([Some(out), None]);
         let kept = &mut self.kept;
-        let tell = |process: &PidFd, pid: i32| {
-            kept.hold(Kind::COMMAND, step.number(), pid, process);
-            crate::steps::reach("supervise.told");
-        };
+        let tell = |process: &PidFd, pid: i32| kept.hold(Kind::COMMAND, step.number(), pid, process);
         let started = Running::start((line, id), borrow(&given), self.inherited, &mut self.reaper, tell);
         let running = started.inspect_err(|_| self.kept.release(Kind::COMMAND, step.number()))?;
         let watched = self.poll.read(running.process(), Source::Command);

@@ -79,6 +79,9 @@ impl Exec {
                     around.wards.add(Kind::EXEC, number, fd)
                 })
             }
+            Verdict::Failed(_) if command.has_not_run(verdict) => {
+                Err(Fault::new("its shim was killed before it was begun: nothing of it has run"))
+            }
             Verdict::Failed(_) | Verdict::TimedOut => {
                 let said = words::last_error(&around.run_dir.exec_log(&self.id));
                 Err(Fault::new(said.unwrap_or_else(|| verdict.describe(self.command_time))))
