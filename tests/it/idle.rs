@@ -16,6 +16,10 @@ const CONTAINERS: usize = 50;
 const PER_POD: usize = 5;
 const PSS_MAX_KIB: u64 = 64;
 const PRIVATE_MAX_KIB: u64 = 96;
+/// Of the keeper, with these fifty: what it costs is shared by all of them.
+const KEEPER_PSS_MAX_KIB: u64 = 600;
+/// Per container: shim, channel, journal, lock, listener, both outputs, log, first process; and some of its own.
+const KEEPER_DESCRIPTORS_MAX: usize = 9 * CONTAINERS + 50;
 /// How long nothing may happen.
 const QUIET: Duration = Duration::from_secs(10);
 /// How long after the last start there may still be one that is not: generous, the promise is about idle ones.
@@ -85,6 +89,12 @@ fn fifty_idle_shims_are_small_and_asleep() {
     let pss = memory.iter().map(|(pss, _)| pss).sum::<u64>() / count;
     let private = memory.iter().map(|(_, private)| private).sum::<u64>() / count;
     tests::host::figure(&format!("{CONTAINERS} idle shims: PSS {pss} KiB, private {private} KiB each"));
+    let keeper = daemon.nursery().named("taffrail-keeper")[0];
+    let keeper_pss = field(&read(keeper, "smaps_rollup"), "Pss:");
+    let descriptors = fs::read_dir(format!("/proc/{keeper}/fd")).unwrap().count();
+    tests::host::figure(&format!("their keeper: PSS {keeper_pss} KiB, {descriptors} descriptors"));
+    assert!(keeper_pss <= KEEPER_PSS_MAX_KIB, "the keeper's PSS is {keeper_pss} KiB");
+    assert!(descriptors <= KEEPER_DESCRIPTORS_MAX, "the keeper has {descriptors} descriptors");
     assert!(woken.is_empty(), "woken within {QUIET:?}, pid and times: {woken:?}");
     assert!(pss <= PSS_MAX_KIB, "PSS {pss} KiB each; promised {PSS_MAX_KIB}");
     assert!(private <= PRIVATE_MAX_KIB, "private {private} KiB each; promised {PRIVATE_MAX_KIB}");

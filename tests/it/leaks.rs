@@ -17,26 +17,27 @@ use nix::{
 };
 use tests::{
     daemon::{Daemon, Options, ShimEnds},
-    eventually::eventually,
+    eventually::{eventually, within},
     leaks::Snapshot,
     limits::SOON,
 };
 
 /// What the checker finds beyond the baseline.
-fn found(daemon: &Daemon, before: &Snapshot) -> String {
-    let now = Snapshot::take(daemon.places(), daemon.nursery(), Some(daemon.pid()));
-    now.more_than(before).map(|difference| difference.to_string()).unwrap_or_default()
+pub(super) fn found(daemon: &Daemon, before: &Snapshot) -> String {
+    daemon.snapshot().more_than(before).map(|difference| difference.to_string()).unwrap_or_default()
 }
 
 /// Leaves something, sees it found, and takes it away.
-fn check(daemon: &Daemon, expected: &str, leave: impl FnOnce(), take_away: impl FnOnce()) {
-    let before = Snapshot::take(daemon.places(), daemon.nursery(), Some(daemon.pid()));
+pub(super) fn check(daemon: &Daemon, expected: &str, leave: impl FnOnce(), take_away: impl FnOnce()) {
+    let before = daemon.snapshot();
     leave();
+    let is_found = within(SOON, || found(daemon, &before).contains(expected).then_some(()));
     let what = found(daemon, &before);
     take_away();
-    assert!(what.contains(expected), "{expected:?} was not found, but: {what:?}");
-    let still = found(daemon, &before);
-    assert!(!still.contains(expected), "{expected:?} is still found: {still:?}");
+    assert!(is_found.is_some(), "{expected:?} was not found, but: {what:?}");
+    eventually(SOON, &format!("no {expected}"), || {
+        (!found(daemon, &before).contains(expected)).then_some(())
+    });
 }
 
 fn mount(path: &Path) {

@@ -48,6 +48,8 @@ mod kubelet;
 #[cfg(test)]
 mod kubelet_model;
 #[cfg(test)]
+mod leak_kinds;
+#[cfg(test)]
 mod leaks;
 #[cfg(test)]
 mod lifecycle;

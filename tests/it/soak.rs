@@ -33,6 +33,9 @@ const GROWTH_KIB: f64 = 3072.0;
 /// and the calls about them; the pools have their own bounds.
 const DESCRIPTORS: usize = 300;
 const THREADS: usize = 120;
+/// The same of the keeper, while it is spared: it keeps some of the pods' containers, and nothing of those that are gone.
+const KEEPER_GROWTH_KIB: f64 = 256.0;
+const KEEPER_DESCRIPTORS: usize = 250;
 /// Looks at the beginning of that half that are left out: the daemon may be young.
 const WARM_UP: usize = 10;
 
@@ -45,6 +48,12 @@ fn pss(pid: u32) -> Option<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
     line.trim().trim_end_matches(" kB").parse().ok()
+}
+
+/// The keeper's process, its memory and its descriptors.
+fn keeper(daemon: &Daemon) -> Option<(u32, f64, usize)> {
+    let pid = *daemon.nursery().named("taffrail-keeper").first()?;
+    Some((pid, pss(pid)?, fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count()))
 }
 
 /// What must be true at any moment, where it costs little to look.
@@ -89,7 +98,7 @@ fn pods_come_and_go_while_everything_breaks() {
     let mut most = (0, 0);
     chaos
         .go_on(&mut daemon, truth, (Scope::Everything, half), |daemon| look_around(daemon, truth, &mut most));
-    let (mut looks, mut looked) = (Vec::new(), Instant::now());
+    let (mut looks, mut keepers, mut looked) = (Vec::new(), Vec::new(), Instant::now());
     // What was set to kill the daemon must not do so now.
     chaos.calm(&mut daemon, truth);
     let pid = daemon.pid();
@@ -102,6 +111,7 @@ fn pods_come_and_go_while_everything_breaks() {
             if looked.elapsed() >= LOOK && daemon.pid() == pid {
                 looked = Instant::now();
                 looks.extend(pss(pid));
+                keepers.extend(keeper(daemon).filter(|_| scope == Scope::SparesTheKeeper));
             }
         });
     }
@@ -113,10 +123,14 @@ fn pods_come_and_go_while_everything_breaks() {
 
     let (calls, given_up, refused) = summary.calls;
     let (grown, mean) = growth(looks.get(WARM_UP..).unwrap_or_default());
+    let of_keeper: Vec<f64> = keepers.iter().skip(WARM_UP).map(|(_, pss, _)| *pss).collect();
+    let (keeper_grown, keeper_mean) = growth(&of_keeper);
+    let held = keepers.iter().map(|(.., descriptors)| *descriptors).max().unwrap_or_default();
     host::figure(&format!(
         "soak: seed {seed}, {minutes} min, {} pods, {} containers ended, {} lost ({dead} shims died, {may_lose} \
          of them at a keeper's death), {calls} calls ({given_up} given up, {refused} refused); {faults}; the daemon's memory {mean:.0} KiB, grown by {grown:.0} KiB \
-         in the second half, {} descriptors and {} threads at most; {} violations",
+         in the second half, {} descriptors and {} threads at most; the keeper's {keeper_mean:.0} KiB, grown by \
+         {keeper_grown:.0} KiB in the last quarter, {held} descriptors at most; {} violations",
         summary.pods,
         summary.ended,
         summary.lost,
@@ -127,6 +141,13 @@ fn pods_come_and_go_while_everything_breaks() {
     assert!(!looks.is_empty(), "the daemon's memory was not looked at");
     let violations = summary.violations.join("\n");
     assert!(violations.is_empty(), "seed {seed}:\n{violations}\n{}", daemon.log_tail());
+    let first = keepers.first().map(|(pid, ..)| *pid);
+    assert!(
+        first.is_some() && keepers.iter().all(|(pid, ..)| Some(*pid) == first),
+        "seed {seed}: {keepers:?}"
+    );
+    assert!(keeper_grown <= KEEPER_GROWTH_KIB, "seed {seed}: the keeper's memory grows: {keepers:?}");
+    assert!(held <= KEEPER_DESCRIPTORS, "seed {seed}: the keeper's descriptors: {keepers:?}");
     assert!(grown <= GROWTH_KIB, "the daemon's memory grows by {grown:.0} KiB: {looks:?}");
 }
 

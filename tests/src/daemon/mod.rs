@@ -346,8 +346,7 @@ impl Daemon {
         let Some(baseline) = &self.baseline else { return };
         let mut last = None;
         let clean = within(SOON, || {
-            let now = Snapshot::take(&self.places, &self.nursery, self.pid);
-            last = now.with("stuck operation", self.stuck()).more_than(baseline);
+            last = self.snapshot().more_than(baseline);
             last.is_none().then_some(())
         });
         if let (None, Some(difference)) = (clean, last) {
@@ -355,11 +354,22 @@ impl Daemon {
         }
     }
 
-    /// What a daemon that runs says takes too long.
-    fn stuck(&self) -> Vec<String> {
-        let status = self.pid.and_then(|_| self.client.shims().ok());
-        let stuck = status.map(|status| status.stuck).unwrap_or_default();
-        stuck.into_iter().map(|it| format!("{} of {}, in {}", it.what, it.object, it.step)).collect()
+    /// What the daemon has on the host now, and what it says is under way.
+    pub fn snapshot(&self) -> Snapshot {
+        let now = Snapshot::take(&self.places, &self.nursery, self.pid);
+        let status = self.pid.and_then(|_| self.client.shims().ok()).unwrap_or_default();
+        let stuck =
+            status.stuck.into_iter().map(|it| format!("{} of {}, in {}", it.what, it.object, it.step));
+        let under_way = (0..status.under_way).map(|_| "a procedure or call".to_owned());
+        now.with("stuck operation", stuck).with("under way", under_way)
+    }
+
+    /// Starts a program below the daemon's nursery.
+    pub fn start_beside(&mut self, words: &[&str]) -> u32 {
+        let log = self.path("beside.log");
+        let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+        let pid = self.nursery.start(&log, &[], &words);
+        pid.unwrap_or_else(|e| panic!("{}: {e}", words.join(" ")))
     }
 
     fn finish(&mut self) {

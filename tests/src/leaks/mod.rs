@@ -32,6 +32,9 @@ pub struct Places {
     pub instance: String,
 }
 
+/// The keeper's process.
+const KEEPER: &str = "taffrail-keeper";
+
 /// How many there are of each name.
 type Counts = BTreeMap<String, usize>;
 
@@ -70,6 +73,11 @@ impl Snapshot {
         lists.insert("file", counted(places.files.iter().flat_map(|folder| files(folder)).collect()));
         lists.insert("descriptor", daemon.map(descriptors::by_kind).unwrap_or_default());
         lists.insert("descriptor to inherit", daemon.map(descriptors::inherited).unwrap_or_default());
+        let keeper = below.iter().find(|process| process.name == KEEPER && process.state != 'Z');
+        lists.insert(
+            "descriptor of the keeper",
+            keeper.map(|keeper| descriptors::by_kind(keeper.pid)).unwrap_or_default(),
+        );
         lists.insert("held network namespace", counted(network_namespaces(nursery, daemon, &below)));
         let network = nursery.network();
         lists.insert("link", said(&network, &["ip", "-o", "link"], |line| line.split(": ").nth(1)));

@@ -12,7 +12,7 @@ use super::Counts;
 use crate::nursery::{Nursery, Process, processes};
 
 /// Kinds of namespaces, but for the network's, which has a list of its own.
-const KINDS: [&str; 6] = ["ipc", "uts", "pid", "user", "cgroup", "mnt"];
+const KINDS: [&str; 7] = ["ipc", "uts", "pid", "user", "cgroup", "mnt", "time"];
 
 /// How many namespaces of each kind, other than the nursery's own, have a process below the nursery in them.
 pub(super) fn lived_in(nursery: &Nursery, below: &[Process]) -> Counts {
