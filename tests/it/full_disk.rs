@@ -1,7 +1,7 @@
 //! The daemon's own disk is full, or has no inodes left: what runs goes on, stop, remove and list work, also after a
 //! start; what needs room is refused with a word and leaves nothing. When there is room again all is well.
 //!
-//! Never: the disk of the state folder; that is memory, and small.
+//! Never: the file system of the state folder: `full_state`.
 
 use std::{
     fs,

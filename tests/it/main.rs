@@ -34,6 +34,8 @@ mod fd_socket;
 #[cfg(test)]
 mod full_disk;
 #[cfg(test)]
+mod full_state;
+#[cfg(test)]
 mod hostile_images;
 #[cfg(test)]
 mod hostile_registries;

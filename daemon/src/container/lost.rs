@@ -7,6 +7,7 @@ use std::{io, sync::Arc};
 use protocol::{
     exit_record::{ExitRecord, ExitStatus},
     ids::ContainerId,
+    rundir::RunDir,
 };
 
 use super::{ContainerFacts, Parts};
@@ -15,7 +16,7 @@ use crate::{
     shims::{end_orphaned_commands, read_exit_record},
     steps::attempt,
     store,
-    sys::lock::{TryLock, try_lock},
+    sys::lock::{Lock, TryLock, try_lock},
     tasks::{Pool, blocking},
 };
 
@@ -66,6 +67,18 @@ fn record_of(status: ExitStatus, why: &str) -> ExitRecord {
     ExitRecord { status, at: now_nanos(), started_at: 0, oom_kills: 0, message: why.to_owned() }
 }
 
+/// The run directory's lock. `None`: nobody can have it, since its file is not there and there is no room for one; a full
+/// state folder must not keep a container from being stopped.
+fn hold(run_dir: &RunDir) -> io::Result<Option<Lock>> {
+    let (owner, path) = (format!("taffrail daemon {}", std::process::id()), run_dir.lock());
+    match store::make_dir(run_dir.path()).and_then(|()| try_lock(&path, &owner)) {
+        Ok(TryLock::Held(lock)) => Ok(Some(lock)),
+        Ok(TryLock::Busy(_)) => Err(io::Error::other("a shim lives after all")),
+        Err(e) if e.kind() == io::ErrorKind::StorageFull && !path.exists() => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
 async fn write(
     facts: &Arc<ContainerFacts>,
     parts: &Arc<Parts>,
@@ -79,12 +92,7 @@ async fn write(
             return Ok(record);
         }
         let run_dir = parts.layout.run_dir(&id);
-        store::make_dir(run_dir.path())?;
-        let owner = format!("taffrail daemon {}", std::process::id());
-        let _held = match try_lock(&run_dir.lock(), &owner)? {
-            TryLock::Held(lock) => lock,
-            TryLock::Busy(_) => return Err(io::Error::other("a shim lives after all")),
-        };
+        let _held = hold(&run_dir)?;
         if let Some(record) = read_exit_record(&parts.layout.exit_record(&id))? {
             return Ok(record);
         }

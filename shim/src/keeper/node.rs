@@ -289,8 +289,9 @@ impl Node {
         }
         let pause = slot.pause();
         slot.again = Some(now + pause);
+        slot.how = describe(ended);
         if pause.is_zero() {
-            self.replace(number, &describe(ended));
+            self.replace(number);
         }
     }
 
@@ -309,7 +310,7 @@ impl Node {
     }
 
     /// Puts another shim in a place.
-    fn replace(&mut self, number: u32, how: &str) {
+    fn replace(&mut self, number: u32) {
         let warded = self.ward_all(number);
         let Some(slot) = self.slots.get_mut(&number) else { return };
         slot.again = None;
@@ -342,7 +343,7 @@ impl Node {
         };
         steps::reach("keeper.replaced");
         let mut news =
-            Replaced { shim_pid: pid, replaced: slot.replaced, how: how.into(), ..Replaced::default() };
+            Replaced { shim_pid: pid, replaced: slot.replaced, how: slot.how.clone(), ..Replaced::default() };
         news.container_id.clone_from(&slot.container);
         self.tell_all(What::Replaced(news));
     }
@@ -401,7 +402,7 @@ impl Node {
             let is_over = self.slots.get(&number).is_some_and(|slot| slot.early > EARLY_DEATHS_MAX);
             match is_over {
                 true => self.end(number, Some("no other shim can be started".into())),
-                false => self.replace(number, "killed again and again"),
+                false => self.replace(number),
             }
         }
         let strange: Vec<u32> = self

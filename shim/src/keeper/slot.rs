@@ -40,6 +40,8 @@ pub(crate) struct Slot {
     pub(crate) early: u32,
     /// When the present shim had taken over.
     pub(crate) taken: Option<Instant>,
+    /// How the last one ended.
+    pub(crate) how: String,
     /// When another one is to be started.
     pub(crate) again: Option<Instant>,
     /// The program of its shims: a successor must read what its predecessor wrote. `None`: the keeper's own.
@@ -72,6 +74,7 @@ impl Slot {
             held: BTreeMap::new(),
             wards: Vec::new(),
             container: String::new(),
+            how: String::new(),
             replaced: 0,
             is_done: false,
             early: 0,
