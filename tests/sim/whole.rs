@@ -29,6 +29,11 @@ const BUDGET: Budget = Budget {
 const BUDGET_FULL: Budget =
     Budget { starts: 2, stops: 2, removes: 2, daemon_deaths: 2, shim_deaths: 2, ..BUDGET };
 
+/// The product's machines, with all guards.
+fn ours(budget: Budget) -> Node {
+    Node { machines: OURS, budget, ends_commands: true }
+}
+
 fn say(what: &str, explored: &Explored) {
     let text = format!("figure: {}\n", explored.say(what));
     // Past the capture of libtest.
@@ -37,11 +42,11 @@ fn say(what: &str, explored: &Explored) {
 
 #[test]
 fn nothing_that_must_be_true_is_broken() {
-    let explored = explore(&Node { machines: OURS, budget: BUDGET }, MOST);
+    let explored = explore(&ours(BUDGET), MOST);
     say("a container's life, explored", &explored);
     assert!(explored.violation.is_none() && explored.whole);
     if std::env::var_os("TAFFRAIL_TEST_FULL").is_some() {
-        let explored = explore(&Node { machines: OURS, budget: BUDGET_FULL }, MOST);
+        let explored = explore(&ours(BUDGET_FULL), MOST);
         say("a container's life with more deaths and questions, explored", &explored);
         assert!(explored.violation.is_none());
     }
@@ -68,7 +73,11 @@ fn a_sandbox_is_what_it_is_said_to_be() {
 
 /// The violation that the exploration finds with these machines.
 fn found(what: &str, machines: Machines) -> String {
-    let explored = explore(&Node { machines, budget: BUDGET }, MOST);
+    found_in(what, &Node { machines, ..ours(BUDGET) })
+}
+
+fn found_in(what: &str, node: &Node) -> String {
+    let explored = explore(node, MOST);
     say(what, &explored);
     explored.violation.expect("it is found").0
 }
@@ -132,4 +141,9 @@ fn a_guard_that_is_taken_away_is_missed() {
     let why =
         found("broken on purpose: an end is told before it is recorded", Machines { shim: obedient, ..OURS });
     assert!(!why.is_empty());
+
+    // Shim and keeper are dead, and their command goes on.
+    let careless = Node { ends_commands: false, ..ours(BUDGET) };
+    let why = found_in("broken on purpose: a loss is recorded while the runtime's command lives", &careless);
+    assert!(why.contains("runs, or will") || why.contains("whose end is recorded"), "{why}");
 }

@@ -148,7 +148,7 @@ impl Node {
             next.daemon = found(State::Created);
         } else {
             next.daemon = found(State::Unknown);
-            let lost = next.record_lost().map(|end| {
+            let lost = next.record_lost(self.ends_commands).map(|end| {
                 next.daemon = Some(Daemon { exit: Some(end), ..Daemon::in_state(State::Exited) });
                 next
             });

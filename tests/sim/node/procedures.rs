@@ -93,6 +93,10 @@ impl Node {
                     failed.left.failures -= 1;
                     steps.push(("daemon: no shim can be had", self.start_failed(failed)));
                 }
+                // Its parent.
+                if !next.keeper {
+                    return;
+                }
                 let made = if next.shim.is_some() || next.held.is_some() {
                     Err("a second shim is made for a container".to_owned())
                 } else {
@@ -105,6 +109,8 @@ impl Node {
             P::Tell(lost) => match &next.shim {
                 Some(shim) if shim.answers() => {
                     next.begin(P::Await);
+                    // The shim writes that it was there before it does anything.
+                    next.disk.status = true;
                     steps.push((
                         "daemon: tells the shim to launch",
                         self.feed_shim(next, machine::Event::Launch),
@@ -196,6 +202,7 @@ impl Node {
                 return self.handle(next, Event::StartUnknown);
             }
             None => {
+                next.end_commands(self.ends_commands);
                 next.kill_past_the_shim()?;
                 next.write_exit(End::StartFailed, None)?;
                 End::StartFailed
@@ -267,7 +274,7 @@ impl Node {
                 steps.push(("daemon: sends the shim away by force", killed));
             }
             _ => {
-                let lost = next.record_lost().and_then(|end| self.hear_exit(next, end));
+                let lost = next.record_lost(self.ends_commands).and_then(|end| self.hear_exit(next, end));
                 steps.push(("daemon: the kill records the loss", lost));
             }
         }
@@ -289,7 +296,7 @@ impl Node {
             3 => {
                 next.truth.may_be_killed = true;
                 let killed = next.kill_past_the_shim().map(|()| {
-                    (next.init, next.command) = (Init::None, None);
+                    next.init = Init::None;
                     next.begin(P::Reclaim(4));
                     next
                 });
@@ -374,18 +381,23 @@ impl World {
     }
 
     /// The lock is free and there is no record: what remains is killed, and the loss recorded.
-    pub fn record_lost(&mut self) -> Result<End, String> {
+    pub fn record_lost(&mut self, ends_commands: bool) -> Result<End, String> {
         if let Some(end) = self.disk.exit {
             return Ok(end);
         }
         if self.is_locked() {
             return Err("a loss is recorded although a shim lives".to_owned());
         }
+        self.end_commands(ends_commands);
         self.kill_init()?;
         self.write_exit(End::Lost, None)?;
-        if self.command == Some(Command::Create) {
-            return Err("a loss is recorded while create runs".to_owned());
-        }
         Ok(End::Lost)
+    }
+
+    /// SIGKILL to the runtime's commands that are nobody's.
+    fn end_commands(&mut self, ends_commands: bool) {
+        if ends_commands {
+            self.command = None;
+        }
     }
 }

@@ -14,13 +14,15 @@ pub struct Shim {
     pub has_container: bool,
     /// What it has to do still, before it listens to anybody.
     pub todo: Vec<Effect>,
+    /// The keeper that lives would replace it.
+    pub kept: bool,
     /// It is stopped, and answers nobody.
     pub silent: bool,
 }
 
 impl Shim {
     pub fn new(state: State) -> Self {
-        Self { state, has_container: state != State::Born, todo: Vec::new(), silent: false }
+        Self { state, has_container: state != State::Born, todo: Vec::new(), kept: true, silent: false }
     }
 
     /// It answers calls.

@@ -68,7 +68,7 @@ impl Node {
         } else if next.held.is_some() {
             self.silence(next, silent, steps);
         } else {
-            let lost = next.record_lost();
+            let lost = next.record_lost(self.ends_commands);
             stop(&mut next);
             steps.push(("daemon: records the loss", lost.and_then(|end| self.hear_exit(next, end))));
         }

@@ -115,6 +115,8 @@ type Question = (&'static str, container::Event, fn(&mut Budget) -> &mut u8);
 pub struct Node {
     pub machines: Machines,
     pub budget: Budget,
+    /// Who records a loss ends the runtime's commands first.
+    pub ends_commands: bool,
 }
 
 impl World {
@@ -176,6 +178,7 @@ impl Model for Node {
         self.watch_steps(world, &mut steps);
         self.shim_steps(world, &mut steps);
         keeper_steps(self, world, &mut steps);
+        orphan_steps(world, &mut steps);
         let waits = world.daemon.as_ref().is_some_and(Daemon::has_callers);
         // What is stopped may stay so; whoever waits must be answered all the same.
         if waits && steps.is_empty() {
@@ -202,6 +205,39 @@ fn keeper_steps(node: &Node, world: &World, steps: &mut Steps) {
         next.keeper = true;
         steps.push(("daemon: another keeper", Ok(next)));
     }
+    if let (true, true, Some(shim)) = (world.keeper, daemon_lives, &world.shim)
+        && shim.has_container
+        && !shim.kept
+        && shim.answers()
+    {
+        let mut next = world.clone();
+        if let Some(shim) = &mut next.shim {
+            shim.kept = true;
+        }
+        steps.push(("daemon: brings the shim to the keeper", Ok(next)));
+    }
+}
+
+/// A command of the runtime's whose shim and keeper are gone does its work all the same.
+fn orphan_steps(world: &World, steps: &mut Steps) {
+    let Some(command) = world.command.filter(|_| world.shim.is_none() && world.held.is_none()) else {
+        return;
+    };
+    let mut next = world.clone();
+    next.command = None;
+    let before = next.init;
+    match command {
+        Command::Create if before == Init::None => next.init = Init::Waits,
+        Command::Start if before == Init::Waits => (next.init, next.truth.ran) = (Init::Runs, true),
+        Command::Create | Command::Start | Command::Undo => {}
+    }
+    let is_late = next.init != before && (next.disk.exit.is_some() || !next.disk.launched);
+    let led = if is_late {
+        Err("a command makes a process run of a container whose end is recorded".to_owned())
+    } else {
+        Ok(next)
+    };
+    steps.push(("runtime: a command without anybody ends", led));
 }
 
 impl Node {
@@ -216,6 +252,14 @@ impl Node {
                 steps.push((what, Ok(next)));
             }
         };
+        if world.daemon.is_some() && world.is_being_lost() {
+            let what = "the daemon is killed while it records a loss";
+            may(what, |left| &mut left.daemon_deaths, &|next| (next.daemon, next.command) = (None, None));
+            may(what, |left| &mut left.daemon_deaths, &|next| {
+                (next.daemon, next.command) = (None, None);
+                next.init = Init::Ended(End::Killed);
+            });
+        }
         if world.daemon.is_some() {
             may("the daemon is killed", |left| &mut left.daemon_deaths, &|next| {
                 next.daemon = None;
@@ -237,6 +281,9 @@ impl Node {
             may("the keeper is killed", |left| &mut left.keeper_deaths, &|next| {
                 next.keeper = false;
                 next.held = None;
+                if let Some(shim) = &mut next.shim {
+                    shim.kept = false;
+                }
                 next.see_who_watches();
             });
         }
@@ -284,18 +331,23 @@ impl World {
     /// The shim's process is gone; what it had shown is held, if anybody holds it.
     pub fn lose_shim(&mut self) {
         let Some(shim) = self.shim.take() else { return };
-        if self.keeper && shim.has_container && shim.state != machine::State::Left {
+        if self.keeper && shim.kept && shim.has_container && shim.state != machine::State::Left {
             self.held = Some(shim.state);
         }
         self.see_who_watches();
     }
 
-    /// Nobody is left who could see an end. A command without anybody is taken to end with them: its kill is not
-    /// modelled.
+    /// Something of it runs, nobody sees how it ends, and there is no record yet.
+    fn is_being_lost(&self) -> bool {
+        let is_lost =
+            self.truth.unwatched && !self.is_locked() && self.disk.launched && self.disk.exit.is_none();
+        is_lost && self.runs()
+    }
+
+    /// Nobody is left who could see an end.
     pub fn see_who_watches(&mut self) {
         if self.shim.is_none() && self.held.is_none() && self.disk.launched {
             self.truth.unwatched = true;
-            self.command = None;
         }
     }
 }
