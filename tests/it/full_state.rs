@@ -136,6 +136,22 @@ fn survives(what: Full) {
     let more = ask::container("more", DEMO, &["true"]);
     is_refused("a container", client.create_container(ask::create(&pods[1].id, &more, &pods[1].config)));
     is_refused("a start", client.start_container(ask::start(&created)));
+    // A probe runs, or is refused in words.
+    match client.exec_sync(ask::exec(&running, &["/demo", "true"], 10)) {
+        Ok(answer) => assert_eq!(answer.exit_code, 0, "{what:?}: {answer:?}"),
+        Err(error) => is_refused::<()>("an exec", Err(error)),
+    }
+    // A shim that is killed is replaced, and loses nothing.
+    let shim = |id: &str| {
+        let shims = client.shims().unwrap().containers;
+        shims
+            .iter()
+            .find(|shim| shim.container_id == id)
+            .map(|shim| Pid::from_raw(shim.shim_pid.cast_signed()))
+    };
+    let first = shim(&trapping).unwrap();
+    kill(first, Signal::SIGKILL).unwrap();
+    eventually(SOON, "another shim", || shim(&trapping).filter(|next| *next != first));
     // An end is told as it was.
     for (id, code) in [(&stopped, 137), (&trapping, 7)] {
         let grace = if code == 7 { 30 } else { 0 };

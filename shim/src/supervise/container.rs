@@ -113,7 +113,8 @@ impl Container {
     /// Why a step's command failed: the runtime's log, else its words, else how it ended.
     pub(crate) fn why(&self, step: Step, verdict: Verdict, words: &Words) -> String {
         let spoken = Some(words.text()).filter(|text| !text.is_empty());
-        let said = words::last_error(&self.launch.run_dir.runtime_log()).or(spoken);
+        let log = self.launch.run_dir.runtime_log();
+        let said = words::last_error(&log).or(spoken).or_else(|| words::no_room(&log));
         let described = verdict.describe(self.line(step).map(|line| line.time).unwrap_or_default());
         match (said, verdict) {
             (None, _) => described,

@@ -8,6 +8,7 @@ use std::{
     path::Path,
 };
 
+use nix::sys::statvfs::statvfs;
 use protocol::exit_record::cut;
 
 use super::poll::Poll;
@@ -87,6 +88,15 @@ pub(crate) fn last_error(log: &Path) -> Option<String> {
     let has_json = text.lines().any(|line| line.trim_start().starts_with('{'));
     let plain = text.trim();
     (!has_json && !plain.is_empty()).then(|| cut(plain).to_owned())
+}
+
+/// Why a runtime that failed could not say why: there is no room for its log.
+pub(crate) fn no_room(log: &Path) -> Option<String> {
+    let folder = log.parent()?;
+    let room = statvfs(folder).ok()?;
+    let is_full = room.blocks_available() == 0 || (room.files() > 0 && room.files_available() == 0);
+    is_full
+        .then(|| format!("the runtime failed and could not say why: no space left in {}", folder.display()))
 }
 
 /// The string value of a key in a line of JSON. Tolerant: what is no such line has no such field.

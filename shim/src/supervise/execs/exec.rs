@@ -83,7 +83,8 @@ impl Exec {
                 Err(Fault::new("its shim was killed before it was begun: nothing of it has run"))
             }
             Verdict::Failed(_) | Verdict::TimedOut => {
-                let said = words::last_error(&around.run_dir.exec_log(&self.id));
+                let log = around.run_dir.exec_log(&self.id);
+                let said = words::last_error(&log).or_else(|| words::no_room(&log));
                 Err(Fault::new(said.unwrap_or_else(|| verdict.describe(self.command_time))))
             }
         };
