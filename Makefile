@@ -48,7 +48,7 @@ install: ## into DESTDIR and PREFIX (/usr/local); builds nothing
 	@test -x $(DIST)/taffrail || { echo "nothing to install: run make build first" >&2; exit 1; }
 	install -D -m 755 $(DIST)/taffrail $(DESTDIR)$(PREFIX)/bin/taffrail
 	@install -d $(DESTDIR)$(PREFIX)/share/man/man8
-	$(DIST)/taffrail man > $(DESTDIR)$(PREFIX)/share/man/man8/taffrail.8
+	$(DIST)/taffrail man --into $(DESTDIR)$(PREFIX)/share/man/man8
 	@install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|@PREFIX@|$(PREFIX)|' daemon/dist/taffrail.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/taffrail.service
 

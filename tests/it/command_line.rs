@@ -109,6 +109,28 @@ fn check_says_one_line_for_each_thing() {
 }
 
 #[test]
+fn every_command_has_a_manual_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let into = folder.path().to_string_lossy().into_owned();
+    assert_eq!(taffrail(&["man", "--into", &into]).status.code(), Some(0));
+    let page =
+        |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let all = page("taffrail.8");
+    assert_eq!(text(&taffrail(&["man"]).stdout), all);
+    for name in
+        ["serve", "config", "check", "image", "image-pull", "status", "explain", "version", "quickstart"]
+    {
+        assert!(page(&format!("taffrail-{name}.8")).contains(".TH"), "{name}");
+    }
+    // Whoever is sent to a page finds it.
+    for named in
+        all.split("taffrail\\-").skip(1).filter_map(|rest| rest.split_once("(8)")).map(|(name, _)| name)
+    {
+        page(&format!("taffrail-{}.8", named.replace('\\', "")));
+    }
+}
+
+#[test]
 fn two_daemons_never_share_a_root() {
     let Some(daemon) = Daemon::start() else { return };
     let command = daemon.command();

@@ -17,3 +17,26 @@ fn each_line_of_the_progress_is_not_yet_or_carries_a_command() {
     let offences: Vec<String> = rows.iter().filter(told).map(|row| (*row).to_owned()).collect();
     none("`*not yet*`, or a command in backquotes and the figure last seen", &offences);
 }
+
+#[test]
+fn each_command_for_a_test_can_be_run() {
+    let mut offences = Vec::new();
+    for name in ["README.md", "CONTRIBUTING.md", "docs/PROGRESS.md", "docs/PROMISES.md", "docs/TESTING.md"] {
+        let text = fs::read_to_string(workspace().join(name)).unwrap();
+        let commands = text.split('`').skip(1).step_by(2).filter_map(|code| code.split_once("cargo test "));
+        for (_, words) in commands {
+            // Cargo takes one filter; more go behind `--`.
+            let words = words.split_ascii_whitespace().take_while(|&word| word != "--");
+            let (mut filters, mut takes_value) = (0, false);
+            for word in words {
+                let is_flag = word.starts_with('-');
+                filters += usize::from(!is_flag && !takes_value);
+                takes_value = matches!(word, "-p" | "--test" | "--bin");
+            }
+            if filters > 1 {
+                offences.push(format!("{name}: cargo test with {filters} filters before `--`"));
+            }
+        }
+    }
+    none("a command in a document can be run as it stands", &offences);
+}

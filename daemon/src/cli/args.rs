@@ -45,9 +45,17 @@ pub(super) enum Command {
     Explain(ExplainArguments),
     /// Show the version.
     Version(JsonArguments),
-    /// Write the manual page to stdout.
+    /// Write the manual page to stdout, or the pages of all commands into a folder.
     #[command(hide = true)]
-    Man,
+    Man(ManArguments),
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub(super) struct ManArguments {
+    /// Folder for a page of each command: taffrail.8, taffrail-serve.8, ...
+    #[arg(long, value_name = "DIR")]
+    pub(super) into: Option<PathBuf>,
 }
 
 /// Where the configuration comes from.
@@ -131,7 +139,14 @@ pub(super) struct Client {
     pub(super) socket: Option<PathBuf>,
 }
 
+/// What the columns of `status` mean.
+const STATUS_AFTER: &str = "The first lines are the daemon, the keeper, and how much is under way; what takes longer than it should \
+    follows, with its step. Columns: CONTAINER the beginning of its id; SHIM and INIT process ids, `-` where there is none; \
+    GENERATION how many shims of this container were killed and replaced. `keeper: none answers`: a shim that is killed now \
+    is not replaced; the daemon starts another keeper by itself.";
+
 #[derive(Debug, Args)]
+#[command(after_long_help = STATUS_AFTER)]
 pub(super) struct StatusArguments {
     #[command(flatten)]
     pub(super) client: Client,

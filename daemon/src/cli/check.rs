@@ -98,6 +98,11 @@ fn cgroups(config: &Config) -> Line {
         let text = "cgroup_driver is systemd, which does not run here; set cgroup_driver = \"cgroupfs\"";
         return line("cgroups", Verdict::Unfit, text);
     }
+    if systemd::is_there() && !is_in_path("busctl") {
+        let text =
+            "systemd runs, but not its busctl, which makes the scopes; install it (apt-get install systemd)";
+        return line("cgroups", Verdict::Unfit, text);
+    }
     if v2 {
         return line("cgroups", Verdict::Good, format!("v2, driver {driver}"));
     }
@@ -113,6 +118,11 @@ fn cgroups(config: &Config) -> Line {
     }
     let text = format!("v1 without {}; mount them below /sys/fs/cgroup", missing.join(", "));
     line("cgroups", Verdict::Unfit, text)
+}
+
+fn is_in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 fn overlay(config: &Config) -> Line {

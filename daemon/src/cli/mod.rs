@@ -17,7 +17,7 @@ mod shutdown;
 mod status;
 mod time;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
@@ -54,7 +54,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Status(status) => status::run(&status),
         Command::Explain(explain) => explain::run(&explain),
         Command::Version(version) => version_of(version.json),
-        Command::Man => man(),
+        Command::Man(man) => pages(man.into.as_deref()),
     }
 }
 
@@ -72,10 +72,25 @@ fn version_of(json: bool) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The man page, for packagers: `taffrail man > taffrail.8`.
-fn man() -> Result<ExitCode, Failure> {
-    let page = clap_mangen::Man::new(Arguments::command()).section("8");
-    page.render(&mut std::io::stdout())
-        .map_err(|e| Failure::failed(format!("the page cannot be written: {e}")))?;
+/// The manual, for packagers: `taffrail man > taffrail.8`, or all pages into a folder.
+fn pages(into: Option<&Path>) -> Result<ExitCode, Failure> {
+    let failed = |e: std::io::Error| Failure::failed(format!("the manual cannot be written: {e}"));
+    let mut top = Arguments::command().disable_help_subcommand(true);
+    top.build();
+    match into {
+        None => page(top).render(&mut std::io::stdout()).map_err(failed)?,
+        Some(folder) => write_pages(top, folder).map_err(failed)?,
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn page(command: clap::Command) -> clap_mangen::Man {
+    clap_mangen::Man::new(command).section("8")
+}
+
+fn write_pages(command: clap::Command, folder: &Path) -> std::io::Result<()> {
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+        write_pages(below.clone(), folder)?;
+    }
+    page(command).generate_to(folder).map(drop)
 }
