@@ -79,11 +79,15 @@ mod tests {
         bystander.wait().unwrap();
     }
 
+    const LOOKS: u32 = 100;
+
     #[test]
     fn parents_and_children_agree() {
         let mut child = Command::new("/bin/sleep").arg("1000").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        assert!(own().contains(&pid));
+        // Other tests' threads end meanwhile, and the kernel's list of threads may then pass one over: a program with one
+        // thread does not meet that.
+        assert!((0..LOOKS).any(|_| own().contains(&pid)));
         assert_eq!(parent_of(pid), i32::try_from(std::process::id()).ok());
         assert!(children(pid).is_empty());
         child.kill().unwrap();
