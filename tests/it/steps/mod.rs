@@ -7,6 +7,7 @@
 
 mod ground;
 mod life;
+mod ways;
 
 use tests::{failpoints::Point, host};
 
