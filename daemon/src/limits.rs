@@ -118,6 +118,13 @@ pub const HAND_OVER_AGAIN: Duration = Duration::from_secs(1);
 /// Shims brought to a new keeper at a time.
 pub const HAND_OVER_POOL: usize = 16;
 
+/// How often the lock of a shim whose start has failed is looked at, with [`LEAVING_LOOK`] between: two seconds, then it is
+/// taken for one that does not leave.
+pub const LEAVING_LOOKS: usize = 100;
+
+/// See [`LEAVING_LOOKS`].
+pub const LEAVING_LOOK: Duration = Duration::from_millis(20);
+
 /// How often a start that lost its shim looks for the one in its place, with [`REPLACED_LOOK`] between.
 pub const REPLACED_LOOKS: usize = 20;
 

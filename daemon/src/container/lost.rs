@@ -73,7 +73,7 @@ fn hold(run_dir: &RunDir) -> io::Result<Option<Lock>> {
     let (owner, path) = (format!("taffrail daemon {}", std::process::id()), run_dir.lock());
     match store::make_dir(run_dir.path()).and_then(|()| try_lock(&path, &owner)) {
         Ok(TryLock::Held(lock)) => Ok(Some(lock)),
-        Ok(TryLock::Busy(_)) => Err(io::Error::other("a shim lives after all")),
+        Ok(TryLock::Busy(_)) => Err(io::Error::new(io::ErrorKind::WouldBlock, "a shim lives after all")),
         Err(e) if e.kind() == io::ErrorKind::StorageFull && !path.exists() => Ok(None),
         Err(e) => Err(e),
     }

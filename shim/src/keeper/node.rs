@@ -20,7 +20,7 @@ use super::{
     child::{Ward, is_command, is_process},
     orders::Daemon,
     poll::{Poll, Source},
-    slot::{Held, Shim, Slot},
+    slot::{Held, Shim, Slot, one_of},
 };
 use crate::{
     fault::Fault,
@@ -176,8 +176,12 @@ impl Node {
         match (word.verb.enum_value_or_default(), fd) {
             (Verb::HOLD, Some(fd)) if kind == Kind::SHIM => {
                 // What follows it must be of the same program.
-                let program = std::fs::File::open(format!("/proc/{}/exe", word.pid));
-                slot.program = program.ok().map(|program| Rc::new(program.into()));
+                let program = File::open(format!("/proc/{}/exe", word.pid));
+                let held =
+                    self.program.iter().chain(self.slots.values().filter_map(|slot| slot.program.as_ref()));
+                let program = program.ok().map(|program| one_of(program.into(), held));
+                let Some(slot) = self.slots.get_mut(&number) else { return };
+                slot.program = program;
                 let process = PidFd::of(fd);
                 if self.poll.read(&process, Source::Shim(number)).is_ok() {
                     slot.shim = Some(Shim { process, pid: word.pid });

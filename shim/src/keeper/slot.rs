@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::stat::fstat;
 use protobuf::Message;
 use protocol::keeper::{Kind, Word, word::Verb};
 
@@ -48,6 +49,15 @@ pub(crate) struct Slot {
     pub(crate) program: Option<Rc<OwnedFd>>,
     /// Daemons that wait for its end: connection and ticket.
     pub(crate) waiting: Vec<(u32, u64)>,
+}
+
+/// A program, by the descriptor of it that is held already, where there is one: there are as many shims as containers, and
+/// few programs.
+pub(crate) fn one_of<'a>(program: OwnedFd, mut held: impl Iterator<Item = &'a Rc<OwnedFd>>) -> Rc<OwnedFd> {
+    let which = |fd: &OwnedFd| fstat(fd).ok().map(|stat| (stat.st_dev, stat.st_ino));
+    let mine = which(&program);
+    let same = held.find(|held| mine.is_some() && which(held) == mine).cloned();
+    same.unwrap_or_else(|| Rc::new(program))
 }
 
 /// A shim.
