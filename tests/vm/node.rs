@@ -16,10 +16,12 @@ use tests::{
     daemon::Pod,
     eventually::{eventually, within},
     host, image_file,
-    limits::SOON,
+    leaks::Snapshot,
+    limits::{SOON, STANDBY},
+    nursery,
 };
 
-use super::remains::{self, Remains};
+use super::remains;
 
 /// The unit's name.
 pub const UNIT: &str = "taffrail.service";
@@ -40,7 +42,9 @@ pub fn run(words: &[&str]) -> String {
 /// The node while a test has it.
 pub struct Node {
     client: CriClient,
-    before: Remains,
+    /// Before the unit's start, and when a whole pod had lived.
+    before: Snapshot,
+    baseline: Snapshot,
 }
 
 impl Node {
@@ -52,12 +56,40 @@ impl Node {
         // Of an earlier test.
         fs::remove_dir_all(LOGS).ok();
         let client = CriClient::new(Path::new("/run/taffrail/taffrail.sock"));
-        let node = Self { client, before: remains::look(None) };
+        let (before, baseline) = (remains::look(None), Snapshot::default());
+        let mut node = Self { client, before, baseline };
         run(&["systemctl", "start", UNIT]);
         let file = PathBuf::from("/run/demo.tar");
         image_file::write_demo(&file).expect("the image can be written");
         node.command(&["image", "import", "/run/demo.tar"]);
+        node.start_container(&node.run_pod("warm-up", ""), &ask::container("c", image_file::DEMO, &["true"]));
+        node.remove_pods().expect("pods can be removed");
+        node.settle();
         node
+    }
+
+    /// From now on this is what the node must look like when all pods are gone.
+    fn settle(&mut self) {
+        let is_shim = |process: &nursery::Process| process.name == "taffrail-shim";
+        let mut last = remains::look(self.daemon());
+        within(SOON, || {
+            let before = std::mem::replace(&mut last, remains::look(self.daemon()));
+            let standby = nursery::processes().into_iter().filter(is_shim).count();
+            (standby >= STANDBY && before == last).then_some(())
+        });
+        self.baseline = last;
+    }
+
+    /// Nothing more than in this; `look` is taken until it is so.
+    fn is_as(before: &Snapshot, what: &str, look: impl Fn() -> Snapshot) {
+        let mut left = None;
+        let clean = within(SOON, || {
+            left = look().more_than(before);
+            left.is_none().then_some(())
+        });
+        if let (None, Some(left)) = (clean, left) {
+            panic!("left on the node {what}:\n{left}");
+        }
     }
 
     /// A command of the program, as an operator gives it.
@@ -149,15 +181,11 @@ impl Node {
             run(&["systemctl", "start", UNIT]);
         }
         self.remove_pods().expect("pods can be removed");
+        Self::is_as(&self.baseline, "when all pods are gone", || remains::look(self.daemon()));
         run(&["systemctl", "stop", UNIT]);
         assert_eq!(run(&["systemctl", "show", "-P", "Result", UNIT]), "success");
-        let mut left = Remains::new();
-        let clean = within(SOON, || {
-            left = remains::look(None).difference(&self.before).cloned().collect();
-            left.is_empty().then_some(())
-        });
-        let list = || left.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
-        assert!(clean.is_some(), "left on the node after the daemon's end:\n{}", list());
+        // Images stay, and what the bridge set.
+        Self::is_as(&self.before, "after the daemon's end", || remains::look(None).without_files());
     }
 }
 

@@ -55,13 +55,13 @@ fn restart_and_stop_leave_everything_alive() {
     let node = Node::start(&[]);
     let (pod, id) = writer(&node);
     goes_on(&pod);
-    let before = node.processes(&id);
+    let (before, keeper) = (node.processes(&id), node.keeper());
     assert!(cgroup_of(before.0).ends_with(&format!("/{SHIMS}")), "the shim is in {}", cgroup_of(before.0));
     assert_eq!(run(&["systemctl", "show", "-P", "Delegate", SHIMS]), "yes");
     let old = node.daemon().unwrap();
     run(&["systemctl", "restart", UNIT]);
     assert_ne!(node.daemon(), Some(old));
-    assert_eq!(node.processes(&id), before);
+    assert_eq!((node.processes(&id), node.keeper()), (before, keeper));
     goes_on(&pod);
     run(&["systemctl", "stop", UNIT]);
     goes_on(&pod);
@@ -69,7 +69,7 @@ fn restart_and_stop_leave_everything_alive() {
     assert!(!Path::new("/sys/fs/cgroup/system.slice/taffrail.service").exists());
     run(&["systemctl", "daemon-reexec"]);
     run(&["systemctl", "start", UNIT]);
-    assert_eq!(node.processes(&id), before);
+    assert_eq!((node.processes(&id), node.keeper()), (before, keeper));
     assert_eq!(node.status(&id).state(), ContainerState::ContainerRunning);
     goes_on(&pod);
     node.client().stop_container(ask::stop(&id, 5)).unwrap();

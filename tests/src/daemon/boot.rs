@@ -77,7 +77,7 @@ impl Daemon {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
         let mut points: Vec<&Path> =
-            points.map(Path::new).filter(|point| point.starts_with(&self.places.folder)).collect();
+            points.map(Path::new).filter(|point| point.starts_with(self.folder.path())).collect();
         points.reverse();
         for point in points {
             // Best effort: the test has failed already.

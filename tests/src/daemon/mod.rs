@@ -112,7 +112,7 @@ impl Daemon {
             options,
             pid: None,
             log_seen: 0,
-            places: Places { folder: path.clone(), files, instance },
+            places: Places { folders: vec![path.clone()], root: path.join("root"), files, instance },
             baseline: None,
             client: CriClient::new(&path.join("state/taffrail.sock")),
             folder,

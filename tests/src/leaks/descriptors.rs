@@ -3,10 +3,10 @@
 //!
 //! Never: names one by its number.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use super::Counts;
-use crate::nursery::{Nursery, Process, process};
+use crate::nursery::{Process, process};
 
 /// The flag in `fdinfo`, as the kernel prints it: octal, O_CLOEXEC.
 const CLOSE_ON_EXEC: u32 = 0o2_000_000;
@@ -68,13 +68,13 @@ pub(super) fn inherited(pid: u32) -> Counts {
     found
 }
 
-/// Files below the folder that are gone and held open: logs, above all.
-pub(super) fn held_though_gone(folder: &Path, below: &[Process]) -> Counts {
+/// Files below the folders that are gone and held open: logs, above all.
+pub(super) fn held_though_gone(folders: &[PathBuf], below: &[Process]) -> Counts {
     let mut found = Counts::new();
-    let folder = folder.to_string_lossy();
+    let is_below = |target: &str| folders.iter().any(|folder| target.starts_with(&*folder.to_string_lossy()));
     for process in below {
         for target in targets(process.pid) {
-            if target.starts_with(&*folder) && target.ends_with(" (deleted)") {
+            if is_below(&target) && target.ends_with(" (deleted)") {
                 *found.entry(format!("{target} by {}", process.name)).or_default() += 1;
             }
         }
@@ -83,10 +83,9 @@ pub(super) fn held_though_gone(folder: &Path, below: &[Process]) -> Counts {
 }
 
 /// Unix sockets of the daemon's network by path (`@`: abstract), and ports on which a process below the nursery listens.
-pub(super) fn sockets(nursery: &Nursery, below: &[Process]) -> Counts {
+pub(super) fn sockets(everybody: u32, below: &[Process]) -> Counts {
     let mut found = Counts::new();
-    let table =
-        |name: &str| fs::read_to_string(format!("/proc/{}/net/{name}", nursery.pid())).unwrap_or_default();
+    let table = |name: &str| fs::read_to_string(format!("/proc/{everybody}/net/{name}")).unwrap_or_default();
     for line in table("unix").lines().skip(1) {
         // The path stands last, where there is one. A socket that is connected bears its listener's.
         let fields: Vec<&str> = line.split_whitespace().collect();

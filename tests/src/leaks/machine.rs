@@ -2,7 +2,10 @@
 //!
 //! Never: looks at what other programs of the host change all the time.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::Counts;
 
@@ -49,15 +52,15 @@ pub(super) fn settings() -> Counts {
     found
 }
 
-/// Containers of this folder in the runtimes' own places, and loop devices whose file is below it.
-pub(super) fn strays(folder: &Path) -> Counts {
+/// Containers of these folders in the runtimes' own places, and loop devices whose file is below them.
+pub(super) fn strays(folders: &[PathBuf]) -> Counts {
     let mut found = Counts::new();
-    let folder = folder.to_string_lossy();
+    let folders: Vec<_> = folders.iter().map(|folder| folder.to_string_lossy()).collect();
     for state in RUNTIME_STATES {
         for entry in fs::read_dir(state).into_iter().flatten().filter_map(Result::ok) {
             for name in ["state.json", "status"] {
                 let text = fs::read(entry.path().join(name)).unwrap_or_default();
-                if String::from_utf8_lossy(&text).contains(&*folder) {
+                if folders.iter().any(|folder| String::from_utf8_lossy(&text).contains(&**folder)) {
                     found.insert(entry.path().to_string_lossy().into_owned(), 1);
                 }
             }
@@ -65,7 +68,7 @@ pub(super) fn strays(folder: &Path) -> Counts {
     }
     for entry in fs::read_dir("/sys/block").into_iter().flatten().filter_map(Result::ok) {
         let file = fs::read_to_string(entry.path().join("loop/backing_file")).unwrap_or_default();
-        if file.starts_with(&*folder) {
+        if folders.iter().any(|folder| file.starts_with(&**folder)) {
             found.insert(format!("{} with {}", entry.path().display(), file.trim()), 1);
         }
     }

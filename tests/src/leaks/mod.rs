@@ -24,12 +24,49 @@ use crate::{
 /// Where to look.
 #[derive(Debug, Clone)]
 pub struct Places {
-    /// The test's folder: root, state, network namespaces, everything below it is the daemon's.
-    pub folder: PathBuf,
+    /// The test's folder, or several: everything below is the daemon's.
+    pub folders: Vec<PathBuf>,
+    /// What survives a reboot, with the store.
+    pub root: PathBuf,
     /// Folders whose files are compared.
     pub files: Vec<PathBuf>,
     /// Name of the daemon among those of the host; cgroups of this name are its own.
     pub instance: String,
+}
+
+/// Among which processes to look, and in whose network.
+#[derive(Debug, Clone, Copy)]
+pub enum Below<'a> {
+    /// What a nursery has below it.
+    Nursery(&'a Nursery),
+    /// Processes of a whole node whose names begin so.
+    Node(&'a [&'a str]),
+}
+
+impl<'a> From<&'a Nursery> for Below<'a> {
+    fn from(nursery: &'a Nursery) -> Self {
+        Self::Nursery(nursery)
+    }
+}
+
+impl Below<'_> {
+    /// The process whose namespaces are everybody's.
+    fn pid(self) -> u32 {
+        match self {
+            Self::Nursery(nursery) => nursery.pid(),
+            Self::Node(_) => 1,
+        }
+    }
+
+    fn processes(self) -> Vec<Process> {
+        match self {
+            Self::Nursery(nursery) => nursery.descendants(),
+            Self::Node(names) => {
+                let all = processes().into_iter();
+                all.filter(|process| names.iter().any(|name| process.name.starts_with(name))).collect()
+            }
+        }
+    }
 }
 
 /// The keeper's process.
@@ -56,20 +93,21 @@ impl fmt::Display for Difference {
 
 impl Snapshot {
     /// Looks at the host. `daemon`: its process, whose descriptors are counted; `None`: it has ended.
-    pub fn take(places: &Places, nursery: &Nursery, daemon: Option<u32>) -> Self {
+    pub fn take<'a>(places: &Places, among: impl Into<Below<'a>>, daemon: Option<u32>) -> Self {
         let mut lists = BTreeMap::new();
-        let below = nursery.descendants();
+        let among = among.into();
+        let below = among.processes();
         let counted = |names: BTreeSet<String>| names.into_iter().map(|name| (name, 1)).collect();
-        lists.insert("mount", counted(mounts(&places.folder)));
+        lists.insert("mount", counted(mounts(&places.folders)));
         lists.insert("cgroup", counted(cgroups(&places.instance)));
-        lists.insert("mount in another namespace", namespaces::mounts_elsewhere(&places.folder));
-        lists.insert("namespace", namespaces::lived_in(nursery, &below));
+        lists.insert("mount in another namespace", namespaces::mounts_elsewhere(&places.folders));
+        lists.insert("namespace", namespaces::lived_in(among.pid(), &below));
         lists.insert("process", living(&below, daemon, places));
-        lists.insert("socket", descriptors::sockets(nursery, &below));
-        lists.insert("deleted file", descriptors::held_though_gone(&places.folder, &below));
-        lists.insert("store fault", store::faults(&places.folder));
+        lists.insert("socket", descriptors::sockets(among.pid(), &below));
+        lists.insert("deleted file", descriptors::held_though_gone(&places.folders, &below));
+        lists.insert("store fault", store::faults(&places.root));
         lists.insert("setting of the host", machine::settings());
-        lists.insert("stray", machine::strays(&places.folder));
+        lists.insert("stray", machine::strays(&places.folders));
         lists.insert("file", counted(places.files.iter().flat_map(|folder| files(folder)).collect()));
         lists.insert("descriptor", daemon.map(descriptors::by_kind).unwrap_or_default());
         lists.insert("descriptor to inherit", daemon.map(descriptors::inherited).unwrap_or_default());
@@ -78,8 +116,8 @@ impl Snapshot {
             "descriptor of the keeper",
             keeper.map(|keeper| descriptors::by_kind(keeper.pid)).unwrap_or_default(),
         );
-        lists.insert("held network namespace", counted(network_namespaces(nursery, daemon, &below)));
-        let network = nursery.network();
+        lists.insert("held network namespace", counted(network_namespaces(among.pid(), daemon, &below)));
+        let network = Network::of(among.pid());
         lists.insert("link", said(&network, &["ip", "-o", "link"], |line| line.split(": ").nth(1)));
         lists.insert("address", said(&network, &["ip", "-o", "addr"], own_address));
         lists.insert("route", said(&network, &["ip", "route", "show", "table", "all"], own_route));
@@ -128,12 +166,12 @@ impl Snapshot {
     }
 }
 
-/// Mount points below the folder, or of something below it, as this process sees them: the daemon shares its mount
+/// Mount points below the folders, or of something below them, as this process sees them: the daemon shares its mount
 /// namespace with us.
-fn mounts(folder: &Path) -> BTreeSet<String> {
+fn mounts(folders: &[PathBuf]) -> BTreeSet<String> {
     let text = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo can be read");
-    let folder = folder.to_string_lossy();
-    let lines = text.lines().filter(|line| line.contains(&*folder));
+    let lines =
+        text.lines().filter(|line| folders.iter().any(|folder| line.contains(&*folder.to_string_lossy())));
     lines.filter_map(|line| line.split(' ').nth(4)).map(str::to_owned).collect()
 }
 
@@ -228,8 +266,8 @@ fn own_route(line: &str) -> Option<&str> {
 }
 
 /// Network namespaces, other than that of all of them, that a process below the nursery lives in or that the daemon holds open.
-fn network_namespaces(nursery: &Nursery, daemon: Option<u32>, below: &[Process]) -> BTreeSet<String> {
-    let own = fs::read_link(format!("/proc/{}/ns/net", nursery.pid())).unwrap_or_default();
+fn network_namespaces(everybody: u32, daemon: Option<u32>, below: &[Process]) -> BTreeSet<String> {
+    let own = fs::read_link(format!("/proc/{everybody}/ns/net")).unwrap_or_default();
     let lived_in = below.iter().filter_map(|p| fs::read_link(format!("/proc/{}/ns/net", p.pid)).ok());
     let fds = daemon.and_then(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok());
     let held = fds.into_iter().flatten().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());

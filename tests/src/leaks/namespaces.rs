@@ -5,21 +5,21 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::Counts;
-use crate::nursery::{Nursery, Process, processes};
+use crate::nursery::{Process, processes};
 
 /// Kinds of namespaces, but for the network's, which has a list of its own.
 const KINDS: [&str; 7] = ["ipc", "uts", "pid", "user", "cgroup", "mnt", "time"];
 
 /// How many namespaces of each kind, other than the nursery's own, have a process below the nursery in them.
-pub(super) fn lived_in(nursery: &Nursery, below: &[Process]) -> Counts {
+pub(super) fn lived_in(everybody: u32, below: &[Process]) -> Counts {
     let of = |pid: u32, kind: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
     let mut found = Counts::new();
     for kind in KINDS {
-        let own = of(nursery.pid(), kind);
+        let own = of(everybody, kind);
         let others: BTreeSet<_> = below
             .iter()
             .map(|process| of(process.pid, kind))
@@ -32,8 +32,8 @@ pub(super) fn lived_in(nursery: &Nursery, below: &[Process]) -> Counts {
     found
 }
 
-/// Mounts of the folder in mount namespaces other than ours: each keeps a file system busy that we have unmounted.
-pub(super) fn mounts_elsewhere(folder: &Path) -> Counts {
+/// Mounts of the folders in mount namespaces other than ours: each keeps a file system busy that we have unmounted.
+pub(super) fn mounts_elsewhere(folders: &[PathBuf]) -> Counts {
     let own = fs::read_link("/proc/self/ns/mnt").ok();
     let mut namespaces = BTreeMap::new();
     for process in processes() {
@@ -46,7 +46,8 @@ pub(super) fn mounts_elsewhere(folder: &Path) -> Counts {
     for process in namespaces.values() {
         let text = fs::read_to_string(format!("/proc/{}/mountinfo", process.pid)).unwrap_or_default();
         let points = text.lines().filter_map(|line| line.split(' ').nth(4));
-        for point in points.filter(|point| Path::new(point).starts_with(folder)) {
+        for point in points.filter(|point| folders.iter().any(|folder| Path::new(point).starts_with(folder)))
+        {
             *found.entry(format!("{point} in the namespace of {}", process.name)).or_default() += 1;
         }
     }

@@ -7,12 +7,11 @@ use std::{collections::BTreeSet, fs, path::Path};
 use super::Counts;
 
 /// What is wrong with the store below a daemon's root.
-pub(super) fn faults(folder: &Path) -> Counts {
-    let root = folder.join("root");
+pub(super) fn faults(root: &Path) -> Counts {
     let snapshots = root.join("snapshots");
     let mut found = Counts::new();
     let mut fault = |what: String| *found.entry(what).or_default() += 1;
-    for place in [root.clone(), root.join("images"), snapshots.join("chains")] {
+    for place in [root.to_owned(), root.join("images"), snapshots.join("chains")] {
         for name in names(&place).into_iter().filter(|name| name.ends_with(".new")) {
             fault(format!("half written: {}", place.join(name).display()));
         }
