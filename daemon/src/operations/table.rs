@@ -201,7 +201,9 @@ impl Operations {
     ) -> Result<F::Output, String> {
         let entered = self.enrol(about, name, true, allowed);
         let number = entered.0.1;
-        match tokio::time::timeout(bound, entered.scope(work)).await {
+        // It lives until the sentence is made: its own step would be left before.
+        let mut work = std::pin::pin!(entered.scope(work));
+        match tokio::time::timeout(bound, work.as_mut()).await {
             Ok(done) => Ok(done),
             Err(_) => Err(self.still(number, bound)),
         }

@@ -13,6 +13,20 @@ fn table() -> Operations {
 }
 
 #[tokio::test]
+async fn a_call_names_its_own_step() {
+    let operations = table();
+    let work = async {
+        let _place = enter("log.reopen");
+        std::future::pending::<()>().await;
+    };
+    let bounds = (Duration::from_millis(20), Duration::ZERO);
+    let sentence =
+        operations.call("ReopenContainerLog", About::Id("c1".into()), bounds, work).await.unwrap_err();
+    let place = "ReopenContainerLog was still in step log.reopen (container app of pod ns/web) after 0 s";
+    assert!(sentence.starts_with(place), "{sentence}");
+}
+
+#[tokio::test]
 async fn a_call_names_the_step_of_the_procedure_it_waits_for() {
     let operations = table();
     let procedure = operations.run("c1", "start", async {
