@@ -29,8 +29,12 @@ pub(crate) struct Oom {
     kills: u32,
     /// The group above, on version 2: what happens below counts there too, and it outlives this one.
     above: Option<PathBuf>,
+    /// The file above, watched where systemd may remove this group: what happens to neighbours is known when it happens.
+    watch_above: Option<File>,
     /// Kills in the group above when this one was last looked at.
     kills_above: u32,
+    /// The group is gone, and the one above counts a kill that is new: one here, or at that very moment a neighbour's.
+    is_suspect: bool,
     /// The group was seen at its limit.
     is_pressed: bool,
     look_again: Option<Instant>,
@@ -53,6 +57,10 @@ impl Oom {
             oom.watch = File::open(&counter).ok().map(Watch::File);
             oom.counter = Some(counter);
             oom.above = unified.parent().map(|above| above.join("memory.events"));
+            if unified.extension().is_some_and(|kind| kind == "scope") {
+                let above = oom.above.as_ref().and_then(|above| File::open(above).ok());
+                oom.watch_above = above.filter(|above| poll.change(above, Source::Oom).is_ok());
+            }
             oom.look();
         } else if let Some(memory) = &groups.memory {
             oom.watch = event_of(memory).map(Watch::Event);
@@ -119,9 +127,21 @@ impl Oom {
     /// systemd removes a group that is empty at once, and may be faster than we are. A group that was seen at its
     /// limit, and is gone while the one above counts a kill that is new since: that was here.
     fn gone(&mut self, above: Option<u32>) -> bool {
-        let was_here = self.kills == 0 && self.is_pressed && above.is_some_and(|now| now > self.kills_above);
-        self.kills += u32::from(was_here);
-        was_here
+        self.is_suspect |= self.kills == 0 && above.is_some_and(|now| now > self.kills_above);
+        let was_here = self.is_suspect && self.is_pressed;
+        self.count_suspect(was_here)
+    }
+
+    /// The container's first process was killed by SIGKILL: with a group that is gone since, and a kill above that is new
+    /// since, it was for want of memory, though nobody has seen the group at its limit.
+    pub(crate) fn init_was_killed(&mut self) {
+        self.count_suspect(true);
+    }
+
+    fn count_suspect(&mut self, was_here: bool) -> bool {
+        let counts = was_here && std::mem::take(&mut self.is_suspect);
+        self.kills += u32::from(counts);
+        counts
     }
 
     /// Processes killed so far.
@@ -151,8 +171,9 @@ mod tests {
     use super::Oom;
     use crate::supervise::{launch::Groups, poll::Poll};
 
-    /// Kills that are told of a group which is gone by the next look, while the one above counts one more.
-    fn kills_of_a_group_that_goes(own: &str) -> u32 {
+    /// Kills that are told of a group which is gone by the next look, while the one above counts one more: before it is
+    /// known how the first process ended, and after, where it was by SIGKILL.
+    fn kills_of_a_group_that_goes(own: &str) -> (u32, u32) {
         let folder = tempfile::tempdir().unwrap();
         let group = folder.path().join("scope");
         let put = |path: &std::path::Path, text: &str| {
@@ -169,13 +190,16 @@ mod tests {
         assert!(!oom.look() || oom.kills() > 0);
         // Once and for all.
         assert!(!oom.look());
-        oom.kills()
+        let before = oom.kills();
+        oom.init_was_killed();
+        (before, oom.kills())
     }
 
     #[test]
     fn a_group_that_is_gone_was_killed_if_it_was_at_its_limit() {
-        assert_eq!(kills_of_a_group_that_goes("low 0\nmax 4\noom_kill 0\n"), 1);
-        assert_eq!(kills_of_a_group_that_goes("low 0\nmax 4\noom_kill 2\n"), 2, "known already");
-        assert_eq!(kills_of_a_group_that_goes("low 0\nmax 0\noom_kill 0\n"), 0, "it was a neighbour's");
+        assert_eq!(kills_of_a_group_that_goes("low 0\nmax 4\noom_kill 0\n"), (1, 1));
+        assert_eq!(kills_of_a_group_that_goes("low 0\nmax 4\noom_kill 2\n"), (2, 2), "known already");
+        let unseen = kills_of_a_group_that_goes("low 0\nmax 0\noom_kill 0\n");
+        assert_eq!(unseen, (0, 1), "a neighbour's, unless the first process was killed just then");
     }
 }

@@ -32,8 +32,11 @@ use super::{
 use crate::{
     fault::Fault,
     limits::{KILL_AGAIN, RECORD_RETRY},
-    sys::{birth::Inherited, process::Child},
+    sys::{birth::Inherited, pidfd::Ended, process::Child},
 };
+
+/// SIGKILL.
+const KILLED: u8 = 9;
 
 /// A shim's whole world.
 #[derive(Debug)]
@@ -223,6 +226,9 @@ impl Supervisor {
         let Ok(Some(ended)) = init.process.peek() else { return };
         self.poll.forget(&init.process);
         let Some(init) = self.init.take() else { return };
+        if ended == Ended::Signal(KILLED) {
+            self.oom.init_was_killed();
+        }
         // A killed shim may have written down more than the kernel knows now.
         let at = self.ended_at.unwrap_or_else(clock::now);
         self.facts.ended.get_or_insert((ended, at));
