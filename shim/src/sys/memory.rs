@@ -42,7 +42,7 @@ pub(crate) const WORDS: usize = PAGE / size_of::<u64>();
 impl SharedMemory {
     /// An empty one of this size of which the first `mapped` bytes are mapped.
     pub(crate) fn new(size: usize, mapped: NonZeroUsize) -> nix::Result<Self> {
-        let fd = memfd_create(c"taffrail-shim", MFdFlags::MFD_CLOEXEC)?;
+        let fd = memfd_create(c"taffrail-log", MFdFlags::MFD_CLOEXEC)?;
         ftruncate(&fd, libc::off_t::try_from(size).map_err(|_| Errno::EFBIG)?)?;
         Self::map(fd, mapped)
     }

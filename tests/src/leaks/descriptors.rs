@@ -3,13 +3,16 @@
 //!
 //! Never: names one by its number.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt, path::PathBuf};
 
 use super::Counts;
 use crate::nursery::{Process, process};
 
 /// The flag in `fdinfo`, as the kernel prints it: octal, O_CLOEXEC.
 const CLOSE_ON_EXEC: u32 = 0o2_000_000;
+/// A shim's process, and its program as a descriptor.
+const SHIM: &str = "taffrail-shim";
+const PROGRAM: &str = "/memfd:taffrail-shim (deleted)";
 /// A listening socket's state in `/proc/net/tcp`.
 const LISTENS: &str = "0A";
 
@@ -33,6 +36,19 @@ pub(super) fn by_kind(pid: u32) -> Counts {
     // A daemon holds one of a keeper that an earlier daemon started, and none of its own child.
     if let Some(count) = kinds.get_mut("pidfd of taffrail-keeper") {
         *count -= 1;
+    }
+    kinds
+}
+
+/// The keeper's. A shim's successor is of the shim's own program, so it holds each program that some shim runs, as many
+/// as there were daemons that started them.
+pub(super) fn of_keeper(keeper: u32, below: &[Process]) -> Counts {
+    let which = |pid| fs::metadata(format!("/proc/{pid}/exe")).map(|file| (file.dev(), file.ino())).ok();
+    let shims = below.iter().filter(|process| process.name == SHIM);
+    let programs: BTreeSet<_> = shims.filter_map(|shim| which(shim.pid)).collect();
+    let mut kinds = by_kind(keeper);
+    if let Some(count) = kinds.get_mut(PROGRAM) {
+        *count = count.saturating_sub(programs.len());
     }
     kinds
 }

@@ -114,7 +114,7 @@ impl Snapshot {
         let keeper = below.iter().find(|process| process.name == KEEPER && process.state != 'Z');
         lists.insert(
             "descriptor of the keeper",
-            keeper.map(|keeper| descriptors::by_kind(keeper.pid)).unwrap_or_default(),
+            keeper.map(|keeper| descriptors::of_keeper(keeper.pid, &below)).unwrap_or_default(),
         );
         lists.insert("held network namespace", counted(network_namespaces(among.pid(), daemon, &below)));
         let network = Network::of(among.pid());
