@@ -135,10 +135,13 @@ fn a_shim_that_was_stopped_when_its_keeper_died_is_kept_when_it_goes_on() {
     let pod = daemon.run_pod("p");
     let id = daemon.run(&pod, "c", &["sleep", "600"]);
     let (first, old) = (shim(&daemon, &id).unwrap(), keeper(&daemon));
+    // Or it would bring the shim to another keeper before that one is stopped.
+    daemon.signal(Signal::SIGSTOP);
     signal(old, Signal::SIGKILL);
     eventually(SOON, "its end", || is_over(old).then_some(()));
     // Now, since the end of its process group's last parent would wake one that is stopped (setpgid(2)).
     signal(first, Signal::SIGSTOP);
+    daemon.signal(Signal::SIGCONT);
     eventually(SOON, "another keeper", || (keeper(&daemon) != old).then_some(()));
     // It has been asked, in vain.
     let silent = |daemon: &Daemon| daemon.log().contains("it is asked again and again");
