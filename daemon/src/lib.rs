@@ -11,6 +11,7 @@ pub mod container;
 pub mod cri;
 pub mod embedded;
 pub mod events;
+pub mod give_back;
 pub mod ids;
 pub mod image;
 pub mod layout;

@@ -87,6 +87,9 @@ pub const RECOVER_QUIET: Duration = Duration::from_millis(300);
 /// A second: one that is then killed, and has no keeper, is reported lost within two.
 pub const SHIM_RETRY: Duration = Duration::from_secs(1);
 
+/// Without an event of a pod or a container for this long, the heap gives free pages back: no more than once for each burst.
+pub const QUIET: Duration = Duration::from_secs(3);
+
 /// How long the keeper may take for an answer; it never waits for anything itself. Past it, it is stuck, and another
 /// one is started: what it holds is held by the shims too.
 pub const KEEPER_ANSWER: Duration = Duration::from_secs(5);

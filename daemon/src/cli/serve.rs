@@ -11,13 +11,14 @@ use super::{args::ServeArguments, exit::Failure, print, shutdown};
 use crate::{
     assembly::{Assembly, assemble},
     config::{Config, LogTarget, NETNS_DIR},
-    cri, limits,
+    cri, give_back, limits,
     pod::recover::recover,
     store,
     sys::{
         lock::{Lock, TryLock, try_lock},
         mounts,
     },
+    tasks,
 };
 
 /// Worker threads: the work is waiting; two keep a slow poll from holding up a List.
@@ -92,6 +93,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
         .map_err(|e| Failure::failed(format!("recovery failed: {e}")))?;
     tracing::info!(found.sandboxes, found.containers, instance = %config.instance, "recovered");
     shims.begin();
+    tasks::spawn("give memory back", give_back::when_quiet(events.clone()));
     let listener = listen(config)?;
     // systemd is not always there; then nobody waits for this.
     drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));

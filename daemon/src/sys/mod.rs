@@ -3,6 +3,7 @@
 //! Never: policy.
 
 pub mod fd_socket;
+pub mod heap;
 pub mod lock;
 pub mod mounts;
 pub mod netlink;
