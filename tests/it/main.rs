@@ -32,6 +32,8 @@ mod exec;
 #[path = "../../daemon/src/sys/fd_socket.rs"]
 mod fd_socket;
 #[cfg(test)]
+mod full;
+#[cfg(test)]
 mod full_disk;
 #[cfg(test)]
 mod full_state;
