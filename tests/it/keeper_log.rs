@@ -204,9 +204,14 @@ fn a_log_is_opened_anew_though_the_shim_is_killed() {
     let Some(daemon) = Daemon::start() else { return };
     let pod = daemon.run_pod("reopened");
     let id = daemon.run(&pod, "c", &["sleep", "600"]);
+    let mut last = 0;
     for _ in 0..3 {
         fs::remove_file(pod.log("c")).unwrap();
-        kill9(shim(&daemon, &id).0);
+        // The answer to a call may be here before the news of who gave it.
+        last = eventually(SOON, "the shim", || {
+            Some(shim(&daemon, &id).0).filter(|&pid| pid != last && pid != 0)
+        });
+        kill9(last);
         let wish = v1::ReopenContainerLogRequest { container_id: id.clone() };
         daemon.client().reopen_container_log(wish).unwrap();
         assert!(pod.log("c").exists());

@@ -4,7 +4,7 @@ use std::{fs, sync::Arc, time::Instant};
 
 use protocol::{
     client::ShimClient,
-    exit_record::ExitStatus,
+    exit_record::{ExitRecord, ExitStatus},
     shim::{Empty, Phase, exec_outcome::How},
 };
 use tests::host;
@@ -277,12 +277,27 @@ async fn a_container_outlives_every_connection() {
 async fn an_end_is_told_only_when_it_is_on_disk() {
     let shim = ShimUnderTest::running("init=wait").await;
     fs::remove_dir_all(shim.path("state")).expect("the folder of records goes");
+    put(&shim.path("state"), b"in its way");
     end(&shim.client).await;
     let state = shim.state(|state| state.phase.enum_value() == Ok(Phase::DRAINING)).await;
     assert!(state.exit_record.is_empty());
     // The record is tried again until it can be written; whoever waits, waits.
+    fs::remove_file(shim.path("state")).expect("it is there");
     fs::create_dir(shim.path("state")).expect("the folder comes back");
     assert_eq!(shim.exit().await.status, ExitStatus::Signaled(9));
+    shim.dismiss().await;
+}
+
+#[tokio::test]
+async fn an_end_of_a_container_that_somebody_removed_is_told_and_not_written() {
+    let shim = ShimUnderTest::running("init=wait").await;
+    fs::remove_dir_all(shim.path("state")).expect("the folder of the record goes");
+    end(&shim.client).await;
+    let state = shim.state(|state| state.phase.enum_value() == Ok(Phase::EXITED)).await;
+    let told = ExitRecord::decode(&state.exit_record).expect("what is told is a record");
+    assert_eq!(told.status, ExitStatus::Signaled(9));
+    assert!(!shim.path("state").exists());
+    // It does not stay for ever.
     shim.dismiss().await;
 }
 
