@@ -27,7 +27,7 @@ pub(super) fn kill9(pid: u32) {
     kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
 }
 
-fn is_over(pid: u32) -> bool {
+pub(super) fn is_over(pid: u32) -> bool {
     process(pid).is_none_or(|process| process.state == 'Z')
 }
 
@@ -50,7 +50,7 @@ fn replace(daemon: &Daemon, id: &str) -> u32 {
 }
 
 /// The keeper's process: the only one below the daemon's nursery of that name.
-fn keeper(daemon: &Daemon) -> u32 {
+pub(super) fn keeper(daemon: &Daemon) -> u32 {
     eventually(SOON, "the keeper", || daemon.nursery().named("taffrail-keeper").first().copied())
 }
 

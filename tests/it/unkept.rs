@@ -20,7 +20,10 @@ use tests::{
     nursery::process,
 };
 
-use crate::cni::put;
+use crate::{
+    cni::put,
+    keeper::{is_over, keeper},
+};
 
 /// How long a keeper may be silent before it is given up, and what follows from that.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,14 +33,6 @@ const CUT: Duration = Duration::from_secs(7);
 
 fn signal(pid: u32, signal: Signal) {
     kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
-}
-
-fn is_over(pid: u32) -> bool {
-    process(pid).is_none_or(|process| process.state == 'Z')
-}
-
-fn keeper(daemon: &Daemon) -> u32 {
-    eventually(SOON, "the keeper", || daemon.nursery().named("taffrail-keeper").pop())
 }
 
 fn shim(daemon: &Daemon, id: &str) -> Option<u32> {

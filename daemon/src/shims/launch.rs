@@ -71,11 +71,7 @@ impl Shims {
                 tracing::warn!(pid = heard.pid, "the keeper is gone; another one is started");
                 // Those made ahead are nobody's children now.
                 shims.lock().clear();
-                while let Err(error) = shims.keeper_again().await {
-                    tracing::error!(%error, "no keeper can be started: no container can be, and a shim that is killed now is lost");
-                    tokio::time::sleep(limits::KEEPER_RETRY).await;
-                }
-                shims.refill();
+                shims.begin();
             });
             let (run_dirs, known) = (self.run_dirs.clone(), keeper.clone());
             tasks::spawn("hand over", async move { hand_over_all(&run_dirs, known).await });
@@ -180,8 +176,8 @@ impl Shims {
         Ok(newborn)
     }
 
-    /// Sees to it that there is a keeper, and that shims are made ahead, in the background. For a daemon that begins: the
-    /// shims that it found may have none.
+    /// Sees to it that there is a keeper, and that shims are made ahead, in the background. For a daemon that begins, since
+    /// the shims that it found may have none, and after a keeper's end.
     pub fn begin(self: &Arc<Self>) {
         let shims = self.clone();
         tasks::spawn("begin with a keeper", async move {

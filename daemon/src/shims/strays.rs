@@ -66,21 +66,32 @@ pub fn end_strays(cgroups: &Cgroups, layout: &Layout, which: Stray) -> io::Resul
     let places = Places::of(layout)?;
     let mut ended = 0;
     for pid in cgroups.supervisors() {
-        if !is_stray(pid, which, &places) {
-            continue;
-        }
-        let Some(handle) = PidFd::open(pid)? else { continue };
-        // Looked at again with the handle open: the number may have come to mean another one.
-        if is_stray(pid, which, &places) {
+        let told = || {
             tracing::warn!(pid, role = which.name(), "its files were lost; it is killed");
             steps::reach("recover.stray");
-            handle.kill()?;
-            handle.ends_within(limits::KEEPER_ANSWER)?;
+        };
+        if end(pid, |pid| is_stray(pid, which, &places), told)? {
             steps::reach("recover.stray_gone");
             ended += 1;
         }
     }
     Ok(ended)
+}
+
+/// Kills a process if it is one of those, and waits a while for its end. `told`: what comes before.
+fn end(pid: i32, is_it: impl Fn(i32) -> bool, told: impl FnOnce()) -> io::Result<bool> {
+    if !is_it(pid) {
+        return Ok(false);
+    }
+    let Some(handle) = PidFd::open(pid)? else { return Ok(false) };
+    // Looked at again with the handle open: the number may have come to mean another one.
+    if !is_it(pid) {
+        return Ok(false);
+    }
+    told();
+    handle.kill()?;
+    handle.ends_within(limits::KEEPER_ANSWER)?;
+    Ok(true)
 }
 
 /// Kills a keeper that holds the lock of these files, though nobody reaches it at its socket: somebody removed that. What
@@ -89,14 +100,9 @@ pub(super) fn end_unreachable_keeper(cgroups: &Cgroups, dir: &KeeperDir) -> io::
     let mut ended = 0;
     // One that is gone meanwhile holds nothing.
     let is_it = |pid| has_open(pid, Stray::Keeper.name(), &dir.lock()).unwrap_or(false);
-    for pid in cgroups.supervisors().into_iter().filter(|&pid| is_it(pid)) {
-        let Some(handle) = PidFd::open(pid)? else { continue };
-        if is_it(pid) {
-            tracing::warn!(pid, "a keeper that cannot be reached is killed");
-            handle.kill()?;
-            handle.ends_within(limits::KEEPER_ANSWER)?;
-            ended += 1;
-        }
+    for pid in cgroups.supervisors() {
+        let told = || tracing::warn!(pid, "a keeper that cannot be reached is killed");
+        ended += usize::from(end(pid, is_it, told)?);
     }
     Ok(ended)
 }

@@ -277,13 +277,11 @@ impl<D: Disk> FileSink<D> {
     /// Cuts a torn record off the end; says how much of what was written stays.
     fn heal(&mut self, written: &[u8]) -> usize {
         let whole = memrchr(b'\n', written).map_or(0, |at| at + 1);
-        let torn = u64::try_from(written.len() - whole).unwrap_or(0);
+        let torn = written.len() - whole;
         if torn > 0 {
             // Nobody else appends to it, so its end is ours. Where even the cut fails, one torn line stays in a
             // file on a broken disk: there is nothing left to do about it, and its loss is counted.
-            let cut = self.disk.size().and_then(|size| self.disk.cut(size.saturating_sub(torn)));
-            drop(cut);
-            self.size = self.disk.size().unwrap_or(0);
+            self.cut_off(torn);
         }
         whole
     }
