@@ -4,6 +4,7 @@
 //! Owns: paths below the cgroup root. Never: limits; those are the runtime's work. Never makes a folder that is
 //! systemd's to make, where it is there.
 
+pub mod grace;
 mod tree;
 
 use std::{

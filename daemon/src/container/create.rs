@@ -11,6 +11,7 @@ use super::{
     sources,
 };
 use crate::{
+    cgroups::grace,
     image::{Image, ImagePin},
     layout::Layout,
     limits,
@@ -74,6 +75,8 @@ async fn make(
     parts: &Arc<Parts>,
     work: CreateWork,
 ) -> Result<User, ContainerError> {
+    // Its start is a few milliseconds away.
+    grace::begin();
     let id = ContainerId::parse(&facts.id).map_err(|e| ContainerError::step(&facts.id, "id", e))?;
     let failed = |step: &'static str| move |e: String| ContainerError::step(&facts.id, step, e);
     let disk_attempt = |name: &'static str, work: Box<dyn FnOnce() -> Result<(), String> + Send>| async move {

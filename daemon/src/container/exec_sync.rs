@@ -22,7 +22,7 @@ use protocol::{
 use tokio::{io::AsyncReadExt, net::unix::pipe, sync::Semaphore};
 
 use super::{Container, ContainerError, Parts, lifecycle::State};
-use crate::{limits, steps::attempt, tasks};
+use crate::{cgroups::grace, limits, steps::attempt, tasks};
 
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 /// Tells this daemon's execs from those of the one before.
@@ -76,6 +76,7 @@ pub async fn exec_sync(
     let Ok(_turn) = tokio::time::timeout(patience, turn).await else {
         return Err(ContainerError::Busy { id: facts.id.clone() });
     };
+    grace::begin();
     // Unique over the life of the container, whichever daemon asks: process ids come again.
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let exec = ExecId::parse(&format!("{}-{number}", *RUN)).map_err(|e| fail(e.to_string()))?;

@@ -12,6 +12,7 @@ use protocol::{
 
 use super::{ContainerError, ContainerFacts, Parts, Resources, ending::Ending, lifecycle::Event, lost};
 use crate::{
+    cgroups::grace,
     limits,
     oci::bundle,
     operations,
@@ -96,6 +97,7 @@ async fn launch(
     parts: &Arc<Parts>,
     resources: &Arc<Resources>,
 ) -> Result<ShimLink, ContainerError> {
+    grace::begin();
     let id = ContainerId::parse(&facts.id).map_err(|e| ContainerError::step(&facts.id, "id", e))?;
     let request = request(facts, parts, &id)?;
     if let Some(folder) = std::path::Path::new(&facts.log_path).parent().filter(|f| !f.as_os_str().is_empty())
