@@ -23,7 +23,7 @@ pub fn begin() {
     if UNDER_WAY.swap(true, Ordering::Relaxed) {
         return;
     }
-    tasks::spawn("grace period", async {
+    tasks::spawn("kernel's grace period", async {
         if let Err(error) = blocking(Pool::Disk, move_nowhere).await {
             tracing::debug!(%error, "runtimes wait for the kernel's grace period themselves");
         }

@@ -127,10 +127,13 @@ async fn slots(slot: usize, caller: Arc<Caller>, state: Arc<State>, pace: Pace) 
         let pod = Pod::new(&name, &pace, Random::new(random.number()));
         let end = Instant::now() + random.between(LIFE.0, LIFE.1);
         let is_over = || Instant::now() >= end || state.ending.load(Ordering::Relaxed);
-        if pod.live(&caller, is_over, || state.late.load(Ordering::Relaxed)).await {
-            state.pods.fetch_add(1, Ordering::Relaxed);
-        } else {
-            caller.truth.violate(format!("{name} is not gone {CALM:?} after all faults ended"));
+        match pod.live(&caller, is_over, || state.late.load(Ordering::Relaxed)).await {
+            Ok(()) => {
+                state.pods.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(why) => {
+                caller.truth.violate(format!("{name} is not gone {CALM:?} after all faults ended: {why}"));
+            }
         }
     }
 }

@@ -52,20 +52,24 @@ impl Pod {
         Self { config, plans, random }
     }
 
-    /// Lives until its time is over, is then taken down; `false`: it was not gone in time.
+    /// Lives until its time is over, is then taken down. Fails with what kept it, where it was not gone in time.
     pub(super) async fn live(
         mut self,
         caller: &Arc<Caller>,
         is_over: impl Fn() -> bool,
         is_late: impl Fn() -> bool,
-    ) -> bool {
+    ) -> Result<(), String> {
         loop {
             let look = if is_over() { self.take_down(caller).await } else { self.sync(caller).await };
             if matches!(look, Ok(Look::Gone)) {
-                return true;
+                return Ok(());
             }
             if is_late() {
-                return false;
+                return Err(match look {
+                    Err(Failed::Refused(status)) => format!("the last refusal: {status}"),
+                    Err(Failed::GivenUp) => "the last call was given up".to_owned(),
+                    Ok(_) => "nothing was refused".to_owned(),
+                });
             }
             clock::pass(self.random.between(LOOK.0, LOOK.1)).await;
         }
