@@ -180,3 +180,45 @@ fn a_container_whose_shim_is_dead_and_whose_keeper_is_stopped_can_be_stopped() {
     let next = daemon.run(&pod, "d", &["exit", "5"]);
     assert_eq!(daemon.exited(&next).exit_code, 5);
 }
+
+/// A container in a daemon that was killed when it had told a shim to launch it, and its successor; the shim takes the
+/// launch up when the successor has looked.
+fn taken_up_late() -> Option<(Daemon, Pod, String)> {
+    let mut daemon = Daemon::start()?;
+    let pod = daemon.run_pod("p");
+    let id = daemon.create(&pod, &ask::container("c", DEMO, &["exit", "9"]));
+    let all = daemon.nursery().descendants();
+    let newborn: Vec<u32> = all.iter().filter(|p| p.name == "taffrail-shim").map(|p| p.pid).collect();
+    assert!(!newborn.is_empty());
+    newborn.iter().for_each(|&pid| signal(pid, Signal::SIGSTOP));
+    let (client, asked) = (CriClient::new(&daemon.socket()), id.clone());
+    let start = std::thread::spawn(move || client.start_container(ask::start(&asked)).map(drop));
+    eventually(SOON, "that one is told", || {
+        let explained = daemon.cli(&["explain", &id]);
+        String::from_utf8_lossy(&explained.stdout).contains("runtime.create").then_some(())
+    });
+    daemon.kill9();
+    start.join().unwrap().unwrap_err();
+    daemon.launch();
+    assert_eq!(daemon.status(&id).state(), ContainerState::ContainerCreated);
+    newborn.iter().for_each(|&pid| signal(pid, Signal::SIGCONT));
+    let made = daemon.path("state/runtimes/runc").join(&id).join("state.json");
+    eventually(SOON, "the runtime's create", || made.exists().then_some(()));
+    Some((daemon, pod, id))
+}
+
+#[test]
+fn a_shim_that_takes_its_launch_up_late_is_stopped_with_its_container() {
+    let Some((daemon, pod, id)) = taken_up_late() else { return };
+    daemon.client().stop_container(ask::stop(&id, 0)).unwrap();
+    let status = daemon.exited(&id);
+    assert_ne!(status.exit_code, 0, "{status:?}");
+    daemon.client().stop_pod_sandbox(ask::stop_pod(&pod.id)).unwrap();
+}
+
+#[test]
+fn a_start_goes_on_with_the_shim_that_took_its_launch_up_late() {
+    let Some((daemon, _pod, id)) = taken_up_late() else { return };
+    daemon.client().start_container(ask::start(&id)).unwrap();
+    assert_eq!(daemon.exited(&id).exit_code, 9);
+}

@@ -13,6 +13,7 @@ mod facts;
 mod features;
 mod handle;
 mod kill;
+mod late_shim;
 pub mod lifecycle;
 mod lost;
 mod oom_score;

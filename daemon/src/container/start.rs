@@ -10,7 +10,9 @@ use protocol::{
     shim::{self, LaunchRequest, Phase},
 };
 
-use super::{ContainerError, ContainerFacts, Parts, Resources, ending::Ending, lifecycle::Event, lost};
+use super::{
+    ContainerError, ContainerFacts, Parts, Resources, ending::Ending, late_shim, lifecycle::Event, lost,
+};
 use crate::{
     cgroups::grace,
     limits,
@@ -27,6 +29,9 @@ pub(super) async fn start(
     parts: Arc<Parts>,
     resources: Arc<Resources>,
 ) -> Ending {
+    if let Some(link) = late_shim::find(&facts, &parts).await {
+        return finish(&facts, &parts, link).await;
+    }
     let mut error = match launch(&facts, &parts, &resources).await {
         Ok(link) => return finish(&facts, &parts, link).await,
         Err(error) => error,
