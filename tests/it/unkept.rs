@@ -187,8 +187,7 @@ fn taken_up_late() -> Option<(Daemon, Pod, String)> {
     let mut daemon = Daemon::start()?;
     let pod = daemon.run_pod("p");
     let id = daemon.create(&pod, &ask::container("c", DEMO, &["exit", "9"]));
-    let all = daemon.nursery().descendants();
-    let newborn: Vec<u32> = all.iter().filter(|p| p.name == "taffrail-shim").map(|p| p.pid).collect();
+    let newborn = daemon.nursery().named("taffrail-shim");
     assert!(!newborn.is_empty());
     newborn.iter().for_each(|&pid| signal(pid, Signal::SIGSTOP));
     let (client, asked) = (CriClient::new(&daemon.socket()), id.clone());

@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use super::{ROOT, below_root, tree::append};
+use super::{Cgroups, ROOT, below_root, tree::append};
 use crate::tasks::{self, Pool, blocking};
 
 static UNDER_WAY: AtomicBool = AtomicBool::new(false);
@@ -19,12 +19,13 @@ static UNDER_WAY: AtomicBool = AtomicBool::new(false);
 /// kernel/cgroup/cgroup.c, of every hierarchy). The first after a while waits for a grace period of RCU (12 ms at 250 Hz),
 /// those that come until another one has passed do not (kernel/rcu/sync.c). A runtime comes to its own write some
 /// 8 ms after its start, so most of the time has passed by then. Mounted with `favordynmods` (6.0) nobody waits.
-pub fn begin() {
+pub fn begin(cgroups: &Cgroups) {
     if UNDER_WAY.swap(true, Ordering::Relaxed) {
         return;
     }
-    tasks::spawn("kernel's grace period", async {
-        if let Err(error) = blocking(Pool::Disk, move_nowhere).await {
+    let is_v2 = cgroups.is_v2();
+    tasks::spawn("kernel's grace period", async move {
+        if let Err(error) = blocking(Pool::Disk, move || move_nowhere(is_v2)).await {
             tracing::debug!(%error, "runtimes wait for the kernel's grace period themselves");
         }
         UNDER_WAY.store(false, Ordering::Relaxed);
@@ -32,9 +33,8 @@ pub fn begin() {
 }
 
 /// This process goes where it is: the kernel takes the lock, finds nothing to do and lets it go.
-fn move_nowhere() -> io::Result<()> {
+fn move_nowhere(is_v2: bool) -> io::Result<()> {
     let table = fs::read_to_string("/proc/self/cgroup")?;
-    let is_v2 = Path::new(ROOT).join("cgroup.controllers").exists();
     let mut places = table.lines().filter_map(|line| own_folder(line, is_v2));
     let place = places.find(|place| place.join("cgroup.procs").exists()).ok_or(io::ErrorKind::NotFound)?;
     append(&place.join("cgroup.procs"), "0")
@@ -59,7 +59,8 @@ fn own_folder(line: &str, is_v2: bool) -> Option<PathBuf> {
 mod tests {
     use std::path::Path;
 
-    use super::{fs, move_nowhere, own_folder};
+    use super::{Cgroups, fs, move_nowhere, own_folder};
+    use crate::config::CgroupDriver;
 
     #[test]
     fn own_folders() {
@@ -80,7 +81,8 @@ mod tests {
     #[test]
     fn nobody_is_moved() {
         let before = fs::read_to_string("/proc/self/cgroup").unwrap();
-        if let Err(error) = move_nowhere() {
+        let is_v2 = Cgroups::detect(CgroupDriver::Cgroupfs, "taffrail", "/shims").is_v2();
+        if let Err(error) = move_nowhere(is_v2) {
             println!("this host does not let it: {error}");
         }
         assert_eq!(fs::read_to_string("/proc/self/cgroup").unwrap(), before);

@@ -76,7 +76,7 @@ async fn make(
     work: CreateWork,
 ) -> Result<User, ContainerError> {
     // Its start is a few milliseconds away.
-    grace::begin();
+    grace::begin(&parts.cgroups);
     let id = ContainerId::parse(&facts.id).map_err(|e| ContainerError::step(&facts.id, "id", e))?;
     let failed = |step: &'static str| move |e: String| ContainerError::step(&facts.id, step, e);
     let disk_attempt = |name: &'static str, work: Box<dyn FnOnce() -> Result<(), String> + Send>| async move {

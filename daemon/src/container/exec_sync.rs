@@ -76,7 +76,7 @@ pub async fn exec_sync(
     let Ok(_turn) = tokio::time::timeout(patience, turn).await else {
         return Err(ContainerError::Busy { id: facts.id.clone() });
     };
-    grace::begin();
+    grace::begin(&parts.cgroups);
     // Unique over the life of the container, whichever daemon asks: process ids come again.
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let exec = ExecId::parse(&format!("{}-{number}", *RUN)).map_err(|e| fail(e.to_string()))?;

@@ -102,7 +102,7 @@ async fn launch(
     parts: &Arc<Parts>,
     resources: &Arc<Resources>,
 ) -> Result<ShimLink, ContainerError> {
-    grace::begin();
+    grace::begin(&parts.cgroups);
     let id = ContainerId::parse(&facts.id).map_err(|e| ContainerError::step(&facts.id, "id", e))?;
     let request = request(facts, parts, &id)?;
     if let Some(folder) = std::path::Path::new(&facts.log_path).parent().filter(|f| !f.as_os_str().is_empty())
