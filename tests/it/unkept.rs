@@ -14,6 +14,7 @@ use tests::{
     client::CriClient,
     daemon::{Daemon, Options, Pod},
     eventually::{eventually, within},
+    failpoints::{self, Failpoints},
     host,
     image_file::DEMO,
     limits::SOON,
@@ -27,6 +28,9 @@ use crate::{
 
 /// How long a keeper may be silent before it is given up, and what follows from that.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where a shim has the lock, and has not looked yet whether its sender lives.
+const LOCKED: &str = "supervise.locked";
 
 /// Longer than a shim that is cut from its keeper stays so.
 const CUT: Duration = Duration::from_secs(7);
@@ -181,9 +185,9 @@ fn a_container_whose_shim_is_dead_and_whose_keeper_is_stopped_can_be_stopped() {
     assert_eq!(daemon.exited(&next).exit_code, 5);
 }
 
-/// A container in a daemon that was killed when it had told a shim to launch it, and its successor; the shim takes the
-/// launch up when the successor has looked.
-fn taken_up_late() -> Option<(Daemon, Pod, String)> {
+/// A container in a daemon that was killed when it had told a shim to launch it, and its successor, which has looked;
+/// the shims that were there are stopped, and have not heard of the launch.
+fn told_in_vain() -> Option<(Daemon, Pod, String, Vec<u32>)> {
     let mut daemon = Daemon::start()?;
     let pod = daemon.run_pod("p");
     let id = daemon.create(&pod, &ask::container("c", DEMO, &["exit", "9"]));
@@ -200,24 +204,71 @@ fn taken_up_late() -> Option<(Daemon, Pod, String)> {
     start.join().unwrap().unwrap_err();
     daemon.launch();
     assert_eq!(daemon.status(&id).state(), ContainerState::ContainerCreated);
+    Some((daemon, pod, id, newborn))
+}
+
+/// They hear now, and leave.
+fn go_on(newborn: &[u32]) {
     newborn.iter().for_each(|&pid| signal(pid, Signal::SIGCONT));
-    let made = daemon.path("state/runtimes/runc").join(&id).join("state.json");
-    eventually(SOON, "the runtime's create", || made.exists().then_some(()));
-    Some((daemon, pod, id))
+    eventually(SOON, "that they leave", || newborn.iter().all(|&pid| is_over(pid)).then_some(()));
+}
+
+/// Whether the runtime has ever heard of a container.
+fn is_made(daemon: &Daemon, id: &str) -> bool {
+    daemon.path("state/runtimes/runc").join(id).exists()
 }
 
 #[test]
-fn a_shim_that_takes_its_launch_up_late_is_stopped_with_its_container() {
-    let Some((daemon, pod, id)) = taken_up_late() else { return };
+fn a_launch_that_is_heard_when_its_sender_is_dead_is_not_taken_up() {
+    let Some((daemon, pod, id, newborn)) = told_in_vain() else { return };
+    go_on(&newborn);
+    assert!(!is_made(&daemon, &id));
+    assert_eq!(daemon.status(&id).state(), ContainerState::ContainerCreated);
+    daemon.client().stop_pod_sandbox(ask::stop_pod(&pod.id)).unwrap();
+    assert_ne!(daemon.exited(&id).exit_code, 0);
+}
+
+#[test]
+fn a_container_that_was_stopped_meanwhile_is_not_made_by_a_launch_that_is_heard_late() {
+    let Some((daemon, _pod, id, newborn)) = told_in_vain() else { return };
     daemon.client().stop_container(ask::stop(&id, 0)).unwrap();
+    go_on(&newborn);
+    assert!(!is_made(&daemon, &id));
     let status = daemon.exited(&id);
     assert_ne!(status.exit_code, 0, "{status:?}");
-    daemon.client().stop_pod_sandbox(ask::stop_pod(&pod.id)).unwrap();
 }
 
 #[test]
-fn a_start_goes_on_with_the_shim_that_took_its_launch_up_late() {
-    let Some((daemon, _pod, id)) = taken_up_late() else { return };
+fn a_container_is_started_by_another_shim_than_the_one_that_was_told_in_vain() {
+    let Some((daemon, _pod, id, newborn)) = told_in_vain() else { return };
     daemon.client().start_container(ask::start(&id)).unwrap();
     assert_eq!(daemon.exited(&id).exit_code, 9);
+    go_on(&newborn);
+    assert_eq!(daemon.exited(&id).exit_code, 9);
+}
+
+#[test]
+fn a_start_whose_daemon_died_when_its_shim_had_the_lock_is_told_as_failed() {
+    let Some(program) = failpoints::program() else { return };
+    let points = Failpoints::default();
+    let options = Options { program: Some(program), environment: points.environment(), ..Options::default() };
+    let Some(mut daemon) = Daemon::start_with(options) else { return };
+    let pod = daemon.run_pod("p");
+    let id = daemon.create(&pod, &ask::container("c", DEMO, &["exit", "9"]));
+    let newborn = daemon.nursery().named("taffrail-shim");
+    points.set(LOCKED, "delay(3000)");
+    let (client, asked) = (CriClient::new(&daemon.socket()), id.clone());
+    let start = std::thread::spawn(move || client.start_container(ask::start(&asked)).map(drop));
+    eventually(SOON, "the lock", || (points.hits(LOCKED) == 1).then_some(()));
+    // It does not go on before the successor has looked.
+    newborn.iter().for_each(|&pid| signal(pid, Signal::SIGSTOP));
+    daemon.kill9();
+    start.join().unwrap().unwrap_err();
+    points.clear(LOCKED);
+    daemon.launch();
+    assert_eq!(daemon.status(&id).state(), ContainerState::ContainerUnknown);
+    go_on(&newborn);
+    let status = daemon.exited(&id);
+    assert!(!is_made(&daemon, &id));
+    assert!(status.message.contains("killed while it started"), "{status:?}");
 }

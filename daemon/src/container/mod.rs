@@ -13,7 +13,6 @@ mod facts;
 mod features;
 mod handle;
 mod kill;
-mod late_shim;
 pub mod lifecycle;
 mod lost;
 mod oom_score;

@@ -15,9 +15,9 @@ use tokio::{
 use super::{
     Adopted, ContainerError, ContainerFacts, Containers, Parts, Resources, View, create,
     ending::Ending,
-    kill, late_shim,
+    kill,
     lifecycle::{Effect, Event, State, step},
-    reclaim, start, update,
+    lost, reclaim, start, update,
     updates::Updates,
     watch::{News, watch as watch_shim},
 };
@@ -297,7 +297,15 @@ impl Owner {
             Effect::SendStopSignal => self.send_stop_signal(),
             Effect::ShortenGrace => self.arm_grace(),
             Effect::Kill => self.kill(),
-            Effect::RecordNeverStarted => self.begin("stop", late_shim::stop(facts, parts)),
+            Effect::RecordNeverStarted => self.begin("stop", async move {
+                match lost::record_never_started(&facts, &parts).await {
+                    Ok(record) => Ending::exited(record),
+                    Err(e) => Ending::failed(
+                        Event::RecordFailed,
+                        ContainerError::step(&facts.id, "container.lost", e),
+                    ),
+                }
+            }),
             Effect::AnswerStopped => {
                 self.grace_until = None;
                 self.stop.answer(&Ok(()));

@@ -40,11 +40,7 @@ pub(super) async fn reclaim(facts: Arc<ContainerFacts>, parts: Arc<Parts>) -> En
 }
 
 /// Sends the shim away; one that still has a container kills it first.
-pub(super) async fn dismiss(
-    facts: &Arc<ContainerFacts>,
-    parts: &Arc<Parts>,
-    id: &ContainerId,
-) -> Result<(), String> {
+async fn dismiss(facts: &Arc<ContainerFacts>, parts: &Arc<Parts>, id: &ContainerId) -> Result<(), String> {
     let run_dir = parts.layout.run_dir(id);
     if lock::is_free(&run_dir.lock()).unwrap_or(false) {
         return Ok(());

@@ -10,9 +10,7 @@ use protocol::{
     shim::{self, LaunchRequest, Phase},
 };
 
-use super::{
-    ContainerError, ContainerFacts, Parts, Resources, ending::Ending, late_shim, lifecycle::Event, lost,
-};
+use super::{ContainerError, ContainerFacts, Parts, Resources, ending::Ending, lifecycle::Event, lost};
 use crate::{
     cgroups::grace,
     limits,
@@ -29,9 +27,6 @@ pub(super) async fn start(
     parts: Arc<Parts>,
     resources: Arc<Resources>,
 ) -> Ending {
-    if let Some(link) = late_shim::find(&facts, &parts).await {
-        return finish(&facts, &parts, link).await;
-    }
     let mut error = match launch(&facts, &parts, &resources).await {
         Ok(link) => return finish(&facts, &parts, link).await,
         Err(error) => error,
@@ -71,7 +66,7 @@ fn over(facts: &ContainerFacts, record: ExitRecord, error: ContainerError) -> En
 }
 
 /// Whether a shim has ever written in the container's run directory.
-fn was_taken_up(facts: &ContainerFacts, parts: &Parts) -> bool {
+pub(super) fn was_taken_up(facts: &ContainerFacts, parts: &Parts) -> bool {
     let id = ContainerId::parse(&facts.id);
     id.is_ok_and(|id| parts.layout.run_dir(&id).status().symlink_metadata().is_ok())
 }

@@ -17,6 +17,10 @@ use crate::{
     shims::{Condition, ShimLink, inspect},
 };
 
+/// How a start ended whose daemon was killed, where its shim had locked the run directory and done no more.
+const NEVER_TAKEN_UP: &str =
+    "the daemon was killed while it started this container, before anything of it was made";
+
 /// What an owner hears of its shim.
 #[derive(Debug)]
 pub(super) enum News {
@@ -38,7 +42,7 @@ pub(super) async fn watch<T>(
     T: Future<Output = bool>,
 {
     let Ok(id) = ContainerId::parse(&facts.id) else { return };
-    let mut silent = link.is_none();
+    let (mut silent, mut has_answered) = (link.is_none(), link.is_some());
     let mut witness = Witness::default();
     loop {
         if let Some(link) = link.take()
@@ -65,7 +69,7 @@ pub(super) async fn watch<T>(
                 if !tell(News::Back(again.clone(), Box::new(state))).await {
                     return;
                 }
-                silent = false;
+                (silent, has_answered) = (false, true);
                 link = Some(again);
             }
             Ok(Condition::Exited(record)) => {
@@ -74,7 +78,7 @@ pub(super) async fn watch<T>(
             }
             // Somebody else recorded its end, and it was removed: there is nothing to record a loss of.
             Ok(Condition::Lost) if !parts.layout.container(&id).exists() => return,
-            Ok(Condition::Lost) => match record_loss(&facts, &parts, &witness).await {
+            Ok(Condition::Lost) => match record_loss(&facts, &parts, &witness, has_answered).await {
                 Ok(record) => {
                     tell(News::Exited(record)).await;
                     return;
@@ -109,7 +113,11 @@ async fn record_loss(
     facts: &Arc<ContainerFacts>,
     parts: &Arc<Parts>,
     witness: &Witness,
+    has_answered: bool,
 ) -> std::io::Result<ExitRecord> {
+    if !has_answered && !start::was_taken_up(facts, parts) {
+        return lost::record_start_failed(facts, parts, NEVER_TAKEN_UP).await;
+    }
     if witness.has_ended()
         && let Some(status) = witness.status()
     {

@@ -92,6 +92,10 @@ fn launch(shim: &mut Supervisor, ticket: Ticket, request: LaunchRequest) -> Resu
     if shim.refuses(Event::Launch) {
         return Err(wrong_time(shim, "launch"));
     }
+    // It was killed, or has given the start up: this container's state is told without us by now.
+    if shim.control.has_hung_up(ticket) {
+        return Err(Refusal::gone());
+    }
     let order = request.write_to_bytes().map_err(|error| Refusal::invalid(error.to_string()))?;
     let launch = Launch::check(request).map_err(|fault| Refusal::invalid(fault.to_string()))?;
     steps::check("supervise.launch").map_err(|fault| Refusal::failed(&fault))?;

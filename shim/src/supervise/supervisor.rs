@@ -148,10 +148,16 @@ impl Supervisor {
         step(self.state, event).1 == [Effect::Refuse]
     }
 
-    /// Takes up a container: from now on this shim is its supervisor. Refused where another shim is.
+    /// Takes up a container: from now on this shim is its supervisor. Refused where another shim is, and
+    /// where the caller is gone.
     pub(crate) fn take_up(&mut self, launch: Launch, order: &[u8], caller: Ticket) -> Result<(), Refusal> {
         self.pump.journal().remember_order(order).map_err(|fault| Refusal::failed(&fault))?;
         let container = Container::take(launch).map_err(|fault| Refusal::not_now(fault.to_string()))?;
+        crate::steps::reach("supervise.locked");
+        // Once more, now that whoever looks finds the lock held: a daemon that looked before began after the caller's end.
+        if self.control.has_hung_up(caller) {
+            return Err(Refusal::gone());
+        }
         let listening = self.control.listen(&self.poll, &container.launch.run_dir);
         listening.map_err(|fault| Refusal::failed(&fault))?;
         self.container = Some(container);

@@ -13,6 +13,7 @@ use std::{
 
 use nix::{
     errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::socket::{MsgFlags, getsockopt, recv, send, sockopt},
 };
 
@@ -97,6 +98,14 @@ pub(crate) fn send_some(socket: impl AsFd, bytes: &[u8]) -> nix::Result<usize> {
 /// Reads from a socket without waiting, whatever its flags, which another process may share.
 pub(crate) fn receive_bytes(socket: impl AsFd, into: &mut [u8]) -> nix::Result<usize> {
     recv(socket.as_fd().as_raw_fd(), into, MsgFlags::MSG_DONTWAIT)
+}
+
+/// Whether the peer has closed its end, or is dead: what it had sent before may still be there to be read.
+pub(crate) fn has_hung_up(socket: impl AsFd) -> bool {
+    // Told whether asked for or not (poll(2)).
+    let mut looked = [PollFd::new(socket.as_fd(), PollFlags::empty())];
+    let told = poll(&mut looked, PollTimeout::ZERO).is_ok_and(|told| told > 0);
+    told && looked[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
 }
 
 /// Whether the peer may give us orders: root or our own user.

@@ -123,6 +123,11 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether nobody is at the other end any more.
+    pub(crate) fn has_hung_up(&self) -> bool {
+        socket::has_hung_up(&self.stream)
+    }
+
     /// Leaves the epoll set.
     pub(crate) fn forget(&self, poll: &Poll) {
         poll.forget(&self.stream);

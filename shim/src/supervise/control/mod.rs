@@ -72,6 +72,11 @@ impl Refusal {
         Self { code: Code::RESOURCE_EXHAUSTED, text: text.into() }
     }
 
+    /// Nobody waits for the answer. Nobody hears it either.
+    pub(crate) fn gone() -> Self {
+        Self::not_now("launch: the caller is gone")
+    }
+
     /// It was tried and failed.
     pub(crate) fn failed(fault: &Fault) -> Self {
         Self { code: Code::INTERNAL, text: fault.to_string() }
@@ -219,6 +224,11 @@ impl Control {
     /// Whether the caller has said Hello.
     pub(crate) fn is_greeted(&self, ticket: Ticket) -> bool {
         self.connections.get(&ticket.connection).is_some_and(|c| c.is_greeted)
+    }
+
+    /// Whether the caller is gone, though what it asked is heard only now.
+    pub(crate) fn has_hung_up(&self, ticket: Ticket) -> bool {
+        self.connections.get(&ticket.connection).is_none_or(Connection::has_hung_up)
     }
 
     /// The connection that the shim was born with is gone. Told once.
