@@ -31,7 +31,7 @@ const BUDGET_FULL: Budget =
 
 /// The product's machines, with all guards.
 fn ours(budget: Budget) -> Node {
-    Node { machines: OURS, budget, ends_commands: true }
+    Node { machines: OURS, budget, ends_commands: true, heeds_senders: true }
 }
 
 fn say(what: &str, explored: &Explored) {
@@ -146,4 +146,9 @@ fn a_guard_that_is_taken_away_is_missed() {
     let careless = Node { ends_commands: false, ..ours(BUDGET) };
     let why = found_in("broken on purpose: a loss is recorded while the runtime's command lives", &careless);
     assert!(why.contains("runs, or will") || why.contains("whose end is recorded"), "{why}");
+
+    // A shim hears its launch when the next daemon has looked, and takes it up all the same.
+    let heedless = Node { heeds_senders: false, ..ours(BUDGET) };
+    let why = found_in("broken on purpose: a launch is taken up whose sender is gone", &heedless);
+    assert!(why.contains("refused for ever") || why.contains("whose end is recorded"), "{why}");
 }

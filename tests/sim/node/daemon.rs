@@ -61,6 +61,11 @@ impl Daemon {
         !self.waiting.is_empty()
     }
 
+    /// A shim was told to launch the container.
+    pub fn has_told(&self) -> bool {
+        self.procedures.iter().any(|procedure| matches!(procedure, Procedure::Told(_)))
+    }
+
     /// A start is under way.
     fn starts(&self) -> bool {
         self.procedures.iter().any(|procedure| procedure.is_of_start())

@@ -20,6 +20,8 @@ pub enum Procedure {
     Newborn(u8),
     /// It is told to launch.
     Tell(u8),
+    /// It was told.
+    Told(u8),
     /// Its answers are waited for.
     Await,
     /// 0: nothing yet. 1: told, and waited for. 3: once more. 2: past the shim, and waited for.
@@ -35,7 +37,7 @@ use Procedure as P;
 impl Procedure {
     /// Whether something may run when it is done.
     pub fn is_of_start(self) -> bool {
-        matches!(self, P::Launch(_) | P::Newborn(_) | P::Tell(_) | P::Await)
+        matches!(self, P::Launch(_) | P::Newborn(_) | P::Tell(_) | P::Told(_) | P::Await)
     }
 }
 
@@ -54,6 +56,7 @@ impl Node {
             match procedure {
                 P::Create(stage) => self.create(next, stage, steps),
                 P::Launch(_) | P::Newborn(_) | P::Tell(_) => self.launch(next, procedure, steps),
+                P::Told(lost) => self.told(next, lost, steps),
                 P::Await => self.wait_for_start(next, steps),
                 P::Kill(stage) => self.kill(next, stage, steps),
                 P::NeverStarted => {
@@ -108,32 +111,39 @@ impl Node {
             }
             P::Tell(lost) => match &next.shim {
                 Some(shim) if shim.answers() => {
-                    next.begin(P::Await);
-                    // The shim writes that it was there before it does anything.
-                    next.disk.status = true;
-                    steps.push((
-                        "daemon: tells the shim to launch",
-                        self.feed_shim(next, machine::Event::Launch),
-                    ));
+                    next.begin(P::Told(lost));
+                    steps.push(("daemon: tells the shim to launch", Ok(next)));
                 }
-                Some(_) => {
-                    steps.push(("daemon: the newborn does not answer", self.start_unknown_or_failed(next)))
-                }
-                None if lost < LAUNCHES => {
-                    next.begin(P::Newborn(lost + 1));
-                    steps.push(("daemon: the newborn is gone, another one", Ok(next)));
-                }
-                None => steps.push(("daemon: the newborns are gone", self.start_failed(next))),
+                Some(_) => steps.push(("daemon: the newborn does not answer", self.given_up(next, false))),
+                None => self.newborn_gone(next, lost, steps),
             },
             _ => {}
         }
     }
 
-    fn start_unknown_or_failed(&self, mut next: World) -> Result<World, String> {
-        // A newborn has nothing; dropped, it goes.
-        if next.shim.as_ref().is_some_and(|shim| !shim.has_container) {
-            next.shim = None;
+    fn newborn_gone(&self, mut next: World, lost: u8, steps: &mut Steps) {
+        if lost < LAUNCHES {
+            next.begin(P::Newborn(lost + 1));
+            steps.push(("daemon: the newborn is gone, another one", Ok(next)));
+        } else {
+            steps.push(("daemon: the newborns are gone", self.start_failed(next)));
         }
+    }
+
+    /// Waits until the shim has heard.
+    fn told(&self, next: World, lost: u8, steps: &mut Steps) {
+        match &next.shim {
+            _ if next.disk.status => self.wait_for_start(next, steps),
+            Some(shim) if shim.silent => {
+                steps.push(("daemon: the launch has had its time", self.given_up(next, true)));
+            }
+            Some(_) => {}
+            None => self.newborn_gone(next, lost, steps),
+        }
+    }
+
+    fn given_up(&self, mut next: World, is_told: bool) -> Result<World, String> {
+        next.let_newborn_go(is_told);
         self.start_failed(next)
     }
 
@@ -215,6 +225,12 @@ impl Node {
     }
 
     fn never_started(&self, mut next: World) -> Result<World, String> {
+        if next.disk.exit.is_none() && next.is_locked_late() {
+            return self.handle(next, Event::RecordFailed);
+        }
+        if next.disk.exit.is_none() && next.is_locked() {
+            return Err("a stop is refused for ever, since a shim lives that nobody follows".to_owned());
+        }
         if next.disk.exit.is_none() {
             next.write_exit(End::NeverStarted, None)?;
         }
@@ -234,6 +250,8 @@ impl Node {
                 }
                 steps.push(("daemon: the kill is over", Ok(next)));
             }
+            // It leaves.
+            _ if next.is_locked_late() => {}
             0 if has_link && is_busy => {}
             0 => {
                 let what = if has_link && answers {
@@ -312,6 +330,10 @@ impl Node {
     fn reclaim_shim(&self, mut next: World, stage: u8, steps: &mut Steps) {
         let shim = next.shim.clone().filter(|shim| shim.has_container);
         match shim {
+            None if next.is_locked_late() => {
+                let failed = self.handle(next, Event::ReclaimFailed);
+                steps.push(("daemon: reclaim cannot send a shim away that says nothing of itself", failed));
+            }
             None if next.held.is_none() => {
                 next.begin(P::Reclaim(3));
                 steps.push(("daemon: reclaim finds no shim", Ok(next)));

@@ -3,7 +3,8 @@
 //!
 //! Never: decides what follows from an event.
 
-use super::world::{Command, End, Init, Node, Steps, World};
+use super::daemon::Daemon;
+use super::world::{Command, End, Init, Late, Node, Steps, World};
 use crate::machines::shim::{Effect, Event, State};
 
 /// A shim's process.
@@ -53,6 +54,10 @@ impl Node {
             steps.push((effect.step().unwrap_or("a refusal"), self.effect(next, effect)));
             return;
         }
+        let is_told = world.daemon.as_ref().is_some_and(Daemon::has_told) && !shim.has_container;
+        if is_told && !world.is_locked_late() {
+            steps.push(("shim: takes the launch up", self.take_up(world.clone())));
+        }
         self.command_steps(world, steps);
         if let Init::Ended(_) = world.init
             && shim.state.has_init()
@@ -61,6 +66,32 @@ impl Node {
         }
         if shim.state == State::Draining {
             steps.push(("shim: the output has ended", self.feed_shim(world.clone(), Event::OutputEnded)));
+        }
+    }
+
+    fn take_up(&self, mut world: World) -> Result<World, String> {
+        // It writes that it was there before it does anything.
+        world.disk.status = true;
+        self.feed_shim(world, Event::Launch)
+    }
+
+    /// What a shim may do next whose sender is gone.
+    pub fn late_steps(&self, world: &World, steps: &mut Steps) {
+        let Some(late) = world.late else { return };
+        let mut next = world.clone();
+        next.late = None;
+        // Without its folder there is no lock to be had.
+        let can_lock = !world.is_locked() && world.disk.launched;
+        match late {
+            Late::Looked if can_lock => {
+                next.late = Some(Late::Locked);
+                steps.push(("shim: a late one takes the lock", Ok(next)));
+            }
+            Late::Locked if !self.heeds_senders && world.shim.is_none() => {
+                next.shim = Some(Shim::new(State::Born));
+                steps.push(("shim: takes a launch up whose sender is gone", self.take_up(next)));
+            }
+            Late::Looked | Late::Locked => steps.push(("shim: a late one leaves", Ok(next))),
         }
     }
 
@@ -99,6 +130,9 @@ impl Node {
             Effect::RunCreate => {
                 if world.init != Init::None || world.command.is_some() {
                     return Err("create runs a second time".to_owned());
+                }
+                if world.disk.exit.is_some() {
+                    return Err("create runs for a container whose end is recorded".to_owned());
                 }
                 world.command = Some(Command::Create);
             }

@@ -2,7 +2,7 @@
 //!
 //! Never: kills anything that may still be supervised.
 
-use super::world::{Made, Node, Steps, World};
+use super::world::{End, Made, Node, Steps, World};
 use crate::machines::{
     container::Event,
     shim::{self as machine, State as S},
@@ -65,8 +65,14 @@ impl Node {
             // Somebody else recorded its end, and it was removed.
             stop(&mut next);
             steps.push(("daemon: nothing is left to follow", Ok(next)));
-        } else if next.held.is_some() {
+        } else if next.is_locked() {
             self.silence(next, silent, steps);
+        } else if !next.disk.status {
+            // It was never begun.
+            stop(&mut next);
+            let failed = next.write_exit(End::StartFailed, None);
+            let heard = failed.and_then(|()| self.hear_exit(next, End::StartFailed));
+            steps.push(("daemon: records that the start came to nothing", heard));
         } else {
             let lost = next.record_lost(self.ends_commands);
             stop(&mut next);

@@ -53,6 +53,15 @@ pub enum Made {
     Whole,
 }
 
+/// A shim that was told to launch the container by a daemon that is dead, or has given the start up; how far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Late {
+    /// It saw its sender alive, and takes the lock next.
+    Looked,
+    /// It has the lock, and looks once more.
+    Locked,
+}
+
 /// What is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Disk {
@@ -98,6 +107,8 @@ pub struct World {
     pub keeper: bool,
     /// The state of a killed shim that the keeper holds, with the lock.
     pub held: Option<machine::State>,
+    /// A shim whose sender is gone.
+    pub late: Option<Late>,
     pub command: Option<Command>,
     pub init: Init,
     pub truth: Truth,
@@ -117,12 +128,28 @@ pub struct Node {
     pub budget: Budget,
     /// Who records a loss ends the runtime's commands first.
     pub ends_commands: bool,
+    /// A shim takes no launch up whose sender is gone.
+    pub heeds_senders: bool,
 }
 
 impl World {
     /// Somebody holds the lock on the run directory.
     pub fn is_locked(&self) -> bool {
-        self.held.is_some() || self.shim.as_ref().is_some_and(|shim| shim.has_container)
+        self.held.is_some()
+            || self.is_locked_late()
+            || self.shim.as_ref().is_some_and(|shim| shim.has_container)
+    }
+
+    /// The one who holds it was told by a sender that is gone, and will see that.
+    pub fn is_locked_late(&self) -> bool {
+        self.late == Some(Late::Locked)
+    }
+
+    /// Whoever had told a newborn has gone: its connection ends. One that was told nothing sees that and leaves.
+    pub fn let_newborn_go(&mut self, is_told: bool) {
+        if self.shim.take_if(|shim| !shim.has_container).is_some() && is_told {
+            self.late.get_or_insert(Late::Looked);
+        }
     }
 
     /// The container's first process gets SIGKILL.
@@ -164,6 +191,7 @@ impl Model for Node {
             shim: None,
             keeper: true,
             held: None,
+            late: None,
             command: None,
             init: Init::None,
             truth: Truth::default(),
@@ -177,6 +205,7 @@ impl Model for Node {
         self.procedure_steps(world, &mut steps);
         self.watch_steps(world, &mut steps);
         self.shim_steps(world, &mut steps);
+        self.late_steps(world, &mut steps);
         keeper_steps(self, world, &mut steps);
         orphan_steps(world, &mut steps);
         let waits = world.daemon.as_ref().is_some_and(Daemon::has_callers);
@@ -262,9 +291,8 @@ impl Node {
         }
         if world.daemon.is_some() {
             may("the daemon is killed", |left| &mut left.daemon_deaths, &|next| {
-                next.daemon = None;
-                // A newborn sees it and leaves; until then it does nothing.
-                next.shim = next.shim.take().filter(|shim| shim.has_container);
+                let has_told = next.daemon.take().is_some_and(|daemon| daemon.has_told());
+                next.let_newborn_go(has_told);
             });
         }
         if let Some(shim) = &world.shim {
