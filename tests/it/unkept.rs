@@ -32,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Where a shim has the lock, and has not looked yet whether its sender lives.
 const LOCKED: &str = "supervise.locked";
 
+/// How long it stays there: longer than a test on a busy host takes to stop it.
+const HELD: Duration = Duration::from_secs(5);
+
 /// Longer than a shim that is cut from its keeper stays so.
 const CUT: Duration = Duration::from_secs(7);
 
@@ -209,7 +212,7 @@ fn told_in_vain() -> Option<(Daemon, Pod, String, Vec<u32>)> {
 
 /// They hear now, and leave.
 fn go_on(newborn: &[u32]) {
-    newborn.iter().for_each(|&pid| signal(pid, Signal::SIGCONT));
+    newborn.iter().filter(|&&pid| !is_over(pid)).for_each(|&pid| signal(pid, Signal::SIGCONT));
     eventually(SOON, "that they leave", || newborn.iter().all(|&pid| is_over(pid)).then_some(()));
 }
 
@@ -247,16 +250,17 @@ fn a_container_is_started_by_another_shim_than_the_one_that_was_told_in_vain() {
     assert_eq!(daemon.exited(&id).exit_code, 9);
 }
 
-#[test]
-fn a_start_whose_daemon_died_when_its_shim_had_the_lock_is_told_as_failed() {
-    let Some(program) = failpoints::program() else { return };
-    let points = Failpoints::default();
-    let options = Options { program: Some(program), environment: points.environment(), ..Options::default() };
-    let Some(mut daemon) = Daemon::start_with(options) else { return };
+/// A container whose daemon was killed when a shim that it had told to launch it had the lock, and done no more; that is
+/// stopped, and the next daemon has looked.
+fn locked_and_stopped(points: &Failpoints) -> Option<(Daemon, Pod, String, Vec<u32>)> {
+    let program = Some(failpoints::program()?);
+    let options = Options { program, environment: points.environment(), ..Options::default() };
+    let mut daemon = Daemon::start_with(options)?;
     let pod = daemon.run_pod("p");
     let id = daemon.create(&pod, &ask::container("c", DEMO, &["exit", "9"]));
     let newborn = daemon.nursery().named("taffrail-shim");
-    points.set(LOCKED, "delay(3000)");
+    assert!(!newborn.is_empty());
+    points.set(LOCKED, &format!("delay({})", HELD.as_millis()));
     let (client, asked) = (CriClient::new(&daemon.socket()), id.clone());
     let start = std::thread::spawn(move || client.start_container(ask::start(&asked)).map(drop));
     eventually(SOON, "the lock", || (points.hits(LOCKED) == 1).then_some(()));
@@ -267,8 +271,26 @@ fn a_start_whose_daemon_died_when_its_shim_had_the_lock_is_told_as_failed() {
     points.clear(LOCKED);
     daemon.launch();
     assert_eq!(daemon.status(&id).state(), ContainerState::ContainerUnknown);
+    Some((daemon, pod, id, newborn))
+}
+
+#[test]
+fn a_start_whose_daemon_died_when_its_shim_had_the_lock_is_told_as_failed() {
+    let points = Failpoints::default();
+    let Some((daemon, _pod, id, newborn)) = locked_and_stopped(&points) else { return };
     go_on(&newborn);
     let status = daemon.exited(&id);
     assert!(!is_made(&daemon, &id));
-    assert!(status.message.contains("killed while it started"), "{status:?}");
+    assert!(status.message.contains("came to nothing"), "{status:?}");
+}
+
+#[test]
+fn a_shim_that_is_stopped_when_it_has_the_lock_and_no_more_is_sent_away_by_a_stop() {
+    let points = Failpoints::default();
+    let Some((daemon, pod, id, newborn)) = locked_and_stopped(&points) else { return };
+    daemon.client().stop_pod_sandbox(ask::stop_pod(&pod.id)).unwrap();
+    let status = daemon.exited(&id);
+    assert_ne!(status.exit_code, 0, "{status:?}");
+    go_on(&newborn);
+    assert!(!is_made(&daemon, &id));
 }

@@ -64,7 +64,8 @@ pub(super) async fn kill(
     let run_dir = parts.layout.run_dir(&id);
     // Through the keeper, or it would put another shim in the place of this one.
     parts.shims.forget(&id).await;
-    if let Err(error) = blocking(Pool::Disk, move || dismiss_by_force(&run_dir)).await {
+    let cgroups = parts.cgroups.clone();
+    if let Err(error) = blocking(Pool::Disk, move || dismiss_by_force(&cgroups, &run_dir)).await {
         return unkillable(format!("its processes are gone, but its shim does not leave: {error}"));
     }
     // The watcher sees the free lock and records the loss, unless the shim did better.

@@ -66,7 +66,9 @@ async fn dismiss(facts: &Arc<ContainerFacts>, parts: &Arc<Parts>, id: &Container
     }
     // Through the keeper, or it would put another shim in the place of this one.
     parts.shims.forget(id).await;
-    blocking(Pool::Disk, move || dismiss_by_force(&run_dir)).await.map_err(|e| format!("shim: {e}"))
+    let parts = parts.clone();
+    let force = move || dismiss_by_force(&parts.cgroups, &run_dir);
+    blocking(Pool::Disk, force).await.map_err(|e| format!("shim: {e}"))
 }
 
 /// The runtime's delete, where the runtime knows the container.

@@ -65,10 +65,12 @@ fn over(facts: &ContainerFacts, record: ExitRecord, error: ContainerError) -> En
     ending
 }
 
-/// Whether a shim has ever written in the container's run directory.
+/// Whether a shim has ever written in the container's run directory. One that is gone, or cannot be read, says nothing.
 pub(super) fn was_taken_up(facts: &ContainerFacts, parts: &Parts) -> bool {
-    let id = ContainerId::parse(&facts.id);
-    id.is_ok_and(|id| parts.layout.run_dir(&id).status().symlink_metadata().is_ok())
+    let Ok(id) = ContainerId::parse(&facts.id) else { return false };
+    let run_dir = parts.layout.run_dir(&id);
+    let looked = run_dir.status().symlink_metadata();
+    !looked.is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound && run_dir.path().is_dir())
 }
 
 /// What is in the place of a shim whose conversation broke; silent only when it stays so.

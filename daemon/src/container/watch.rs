@@ -17,9 +17,8 @@ use crate::{
     shims::{Condition, ShimLink, inspect},
 };
 
-/// How a start ended whose daemon was killed, where its shim had locked the run directory and done no more.
-const NEVER_TAKEN_UP: &str =
-    "the daemon was killed while it started this container, before anything of it was made";
+/// How a start ended whose shim had locked the run directory and done no more.
+const NEVER_TAKEN_UP: &str = "its start came to nothing before anything of it was made";
 
 /// What an owner hears of its shim.
 #[derive(Debug)]

@@ -269,7 +269,7 @@ async fn condition(
         },
         Condition::Exited(record) => Adopted::Exited(record),
         Condition::Silent => Adopted::Silent,
-        // The daemon died before the shim was told anything: no shim has ever written here.
+        // The daemon died before a shim had taken the launch up: none has ever written here, and none will.
         Condition::Lost if !exists(&run_dir.status()) => Adopted::Created,
         Condition::Lost => return lost(facts, containers.parts(), "its shim was killed").await,
     })

@@ -11,6 +11,7 @@ use protocol::{
 
 use super::{LinkError, ShimLink};
 use crate::{
+    cgroups::Cgroups,
     limits, store,
     sys::{lock, pidfd::PidFd},
     tasks,
@@ -76,28 +77,30 @@ pub fn read_exit_record(path: &Path) -> io::Result<Option<ExitRecord>> {
 
 /// Kills a shim that does not answer, if one holds the lock. For an explicit stop or removal only, and after the keeper
 /// was asked to do it: this is for one that no keeper knows. Blocking.
-pub fn dismiss_by_force(run_dir: &RunDir) -> io::Result<()> {
+pub fn dismiss_by_force(cgroups: &Cgroups, run_dir: &RunDir) -> io::Result<()> {
     if lock::is_free(&run_dir.lock())? {
         return Ok(());
     }
-    let Some(bytes) = store::read(&run_dir.status())? else {
-        return Err(io::Error::other("a shim holds the lock but has left no status record"));
+    let pids = match store::read(&run_dir.status())? {
+        Some(bytes) => vec![StatusRecord::decode(&bytes).map_err(io::Error::other)?.shim_pid],
+        // It has the lock and was stopped before it did anything more.
+        None => cgroups.supervisors(),
     };
-    let status = StatusRecord::decode(&bytes).map_err(io::Error::other)?;
-    let Some(handle) = PidFd::open(status.shim_pid)? else { return Ok(()) };
-    // Looked at with the handle open. The keeper holds the lock for a shim that is dead, whose number may be that of
-    // another container's by now: the process itself must hold it.
-    let is_it = has_open(status.shim_pid, "taffrail-shim", &run_dir.lock())?;
+    for &pid in &pids {
+        let Some(handle) = PidFd::open(pid)? else { continue };
+        // Looked at with the handle open. The keeper holds the lock for a shim that is dead, whose number may be that of
+        // another container's by now: the process itself must hold it.
+        if has_open(pid, "taffrail-shim", &run_dir.lock()).unwrap_or(false) {
+            return handle.kill();
+        }
+    }
     if lock::is_free(&run_dir.lock())? {
         return Ok(());
     }
-    if !is_it {
-        return Err(io::Error::other(format!(
-            "process {} is not the shim that holds the lock",
-            status.shim_pid
-        )));
-    }
-    handle.kill()
+    Err(io::Error::other(match pids[..] {
+        [pid] => format!("process {pid} is not the shim that holds the lock"),
+        _ => "no shim is seen that holds the lock".to_owned(),
+    }))
 }
 
 /// Whether a process of this name (at most fifteen bytes) has this lock open.

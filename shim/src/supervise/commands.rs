@@ -87,6 +87,8 @@ impl Supervisor {
     pub(super) fn run_create(&mut self) -> Result<(), Fault> {
         let Some(container) = &self.container else { return Ok(()) };
         let launch = &container.launch;
+        // Before anything is run: without this record a daemon takes it that nothing ever was.
+        container.write_status(&self.facts)?;
         if let Some(log) = &launch.log {
             crate::steps::check("supervise.log")?;
             let sink = FileSink::open(log).map_err(|error| Fault::new(super::pump::chain(&error)))?;

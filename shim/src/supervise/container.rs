@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io::ErrorKind,
+    io::{ErrorKind, Read},
     mem::ManuallyDrop,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
@@ -14,7 +14,11 @@ use std::{
     path::Path,
 };
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    fcntl::{Flock, FlockArg},
+    libc::{O_NOFOLLOW, O_NONBLOCK},
+};
+use protocol::{exit_record::ExitRecord, limits::RECORD_MAX};
 
 use super::{
     command::Verdict,
@@ -33,8 +37,8 @@ use crate::{
 pub(crate) struct Container {
     /// What it is.
     pub(crate) launch: Launch,
-    /// Released by the kernel, when shim and keeper have ended. Never by us: the keeper's duplicate would be free too, and
-    /// a successor without it.
+    /// Released by the kernel, when shim and keeper have ended. Never by us once the keeper has its duplicate: that would be
+    /// free too, and a successor without it.
     lock: ManuallyDrop<Flock<File>>,
 }
 
@@ -71,7 +75,7 @@ impl Container {
         steps::check("supervise.lock")?;
         let path = launch.run_dir.lock();
         let mut options = File::options();
-        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(O_NOFOLLOW);
         let file = options.open(&path).because(|| format!("the lock {} cannot be opened", path.display()))?;
         let lock =
             Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno).because(|| {
@@ -87,6 +91,23 @@ impl Container {
             .map_err(|(_, errno)| errno)
             .because(|| "the lock of a killed shim is somebody else's".into())?;
         Ok(Self { launch, lock: ManuallyDrop::new(lock) })
+    }
+
+    /// Lets the lock go, where nothing was done under it and the keeper has none.
+    pub(crate) fn let_go(self) {
+        drop(ManuallyDrop::into_inner(self.lock));
+    }
+
+    /// Whether a daemon has recorded its end, since it had given this start up. Who records one holds the lock.
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut record = Vec::new();
+        let mut options = File::options();
+        // What is no plain file keeps nobody waiting, and says nothing.
+        options.read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK);
+        let read = options
+            .open(&self.launch.exit_record)
+            .and_then(|file| file.take(RECORD_MAX as u64 + 1).read_to_end(&mut record));
+        read.is_ok() && ExitRecord::decode(&record).is_ok()
     }
 
     /// The locked file.
@@ -143,13 +164,11 @@ impl Container {
         folder.is_some_and(|folder| is_gone(folder) && folder.parent().is_some_and(Path::is_dir))
     }
 
-    /// Writes the status record, for people and for a daemon that cannot ask. A failure is mended by the next.
-    pub(crate) fn write_status(&self, facts: &Facts) {
+    /// Writes the status record, for people and for a daemon that cannot ask.
+    pub(crate) fn write_status(&self, facts: &Facts) -> Result<(), Fault> {
         let record = facts.status_record().encode();
-        let written = steps::check("supervise.status");
-        drop(
-            written.and_then(|()| ledger::write(&self.launch.run_dir.status(), &record, Durability::Process)),
-        );
+        steps::check("supervise.status")?;
+        ledger::write(&self.launch.run_dir.status(), &record, Durability::Process)
     }
 
     /// Nobody can connect any more.

@@ -154,8 +154,9 @@ impl Supervisor {
         self.pump.journal().remember_order(order).map_err(|fault| Refusal::failed(&fault))?;
         let container = Container::take(launch).map_err(|fault| Refusal::not_now(fault.to_string()))?;
         crate::steps::reach("supervise.locked");
-        // Once more, now that whoever looks finds the lock held: a daemon that looked before began after the caller's end.
-        if self.control.has_hung_up(caller) {
+        // Once more, now that whoever looks finds the lock held.
+        if self.control.has_hung_up(caller) || container.has_ended() {
+            container.let_go();
             return Err(Refusal::gone());
         }
         let listening = self.control.listen(&self.poll, &container.launch.run_dir);
@@ -163,10 +164,6 @@ impl Supervisor {
         self.container = Some(container);
         self.remember();
         self.hold_container();
-        // Before anything is run: without this record a daemon takes it that nothing ever was.
-        if let Some(container) = &self.container {
-            container.write_status(&self.facts);
-        }
         self.caller = Some((caller, Step::Create));
         self.happen(Event::Launch);
         Ok(())
@@ -342,7 +339,8 @@ impl Supervisor {
             Effect::Publish => {
                 self.publish();
                 if let Some(container) = &self.container {
-                    container.write_status(&self.facts);
+                    // A failure is mended by the next.
+                    drop(container.write_status(&self.facts));
                 }
             }
             // The caller asks before and answers itself.

@@ -137,6 +137,9 @@ impl Node {
             Some(shim) if shim.silent => {
                 steps.push(("daemon: the launch has had its time", self.given_up(next, true)));
             }
+            Some(_) if next.is_locked_late() => {
+                steps.push(("shim: refuses, since another has the lock", self.given_up(next, false)));
+            }
             Some(_) => {}
             None => self.newborn_gone(next, lost, steps),
         }
@@ -250,8 +253,9 @@ impl Node {
                 }
                 steps.push(("daemon: the kill is over", Ok(next)));
             }
-            // It leaves.
-            _ if next.is_locked_late() => {}
+            1.. if next.is_locked_late() => {
+                steps.push(("daemon: what has the lock does not leave", self.handle(next, Event::KillOver)));
+            }
             0 if has_link && is_busy => {}
             0 => {
                 let what = if has_link && answers {

@@ -72,9 +72,9 @@ impl Refusal {
         Self { code: Code::RESOURCE_EXHAUSTED, text: text.into() }
     }
 
-    /// Nobody waits for the answer. Nobody hears it either.
+    /// Whoever asked for it is dead, or has given it up; mostly nobody hears this.
     pub(crate) fn gone() -> Self {
-        Self::not_now("launch: the caller is gone")
+        Self::not_now("launch: the caller is gone, or has recorded the container's end")
     }
 
     /// It was tried and failed.
