@@ -121,7 +121,7 @@ pub const HAND_OVER_AGAIN: Duration = Duration::from_secs(1);
 /// Shims brought to a new keeper at a time.
 pub const HAND_OVER_POOL: usize = 16;
 
-/// How often the lock of a shim whose start has failed is looked at, with [`LEAVING_LOOK`] between: two seconds, then it is
+/// How often the lock of a shim that leaves is looked at, with [`LEAVING_LOOK`] between: two seconds, then it is
 /// taken for one that does not leave.
 pub const LEAVING_LOOKS: usize = 100;
 

@@ -12,6 +12,7 @@ use std::{
 
 use cri_api::v1::{self, ContainerState};
 use nix::{
+    mount::{MsFlags, mount},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -365,4 +366,20 @@ fn a_pod_whose_mounts_somebody_else_holds_can_be_removed() {
     holder.kill().unwrap();
     holder.wait().unwrap();
     removed.unwrap();
+}
+
+#[test]
+fn what_a_killed_runtime_left_mounted_in_its_folder_goes_with_the_container() {
+    let Some(daemon) = Daemon::start() else { return };
+    let pod = daemon.run_pod("p");
+    let id = daemon.create(&pod, &ask::container("c", DEMO, &["exit", "0"]));
+    // As runc does with its own program, which it unmounts at once, if nobody kills it.
+    let folder = daemon.path("state/runtimes/runc").join(&id);
+    let program = folder.join("runc.abcdef");
+    fs::create_dir_all(&folder).unwrap();
+    put(&program, "");
+    let bound = mount(Some("/proc/self/exe"), &program, None::<&str>, MsFlags::MS_BIND, None::<&str>);
+    bound.unwrap();
+    daemon.client().remove_container(ask::remove(&id)).unwrap();
+    assert!(!folder.exists());
 }

@@ -7,7 +7,12 @@ use std::sync::Arc;
 use protocol::ids::ContainerId;
 use tokio::sync::watch;
 
-use super::{ContainerError, ContainerFacts, Parts, View, ending::Ending, lifecycle::Event, lost};
+use super::{
+    ContainerError, ContainerFacts, Parts, View,
+    ending::Ending,
+    lifecycle::{Event, State},
+    lost,
+};
 use crate::{
     limits, operations,
     shims::{ShimLink, dismiss_by_force},
@@ -78,9 +83,11 @@ pub(super) async fn kill(
     }
 }
 
+/// Waits for the end. `true`: it has ended, or what it was killed for has been given up meanwhile.
 async fn ended(view: &mut watch::Receiver<View>) -> bool {
     let seen = view.wait_for(|view| view.exit.is_some());
-    step("container.end", tokio::time::timeout(limits::KILL_WAIT, seen)).await.is_ok()
+    let ended = step("container.end", tokio::time::timeout(limits::KILL_WAIT, seen)).await.is_ok();
+    ended || view.borrow().state != State::Stopping
 }
 
 async fn past_the_shim(facts: &Arc<ContainerFacts>, parts: &Arc<Parts>, id: &ContainerId) {

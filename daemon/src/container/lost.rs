@@ -13,6 +13,7 @@ use protocol::{
 use super::{ContainerFacts, Parts};
 use crate::{
     clock::now_nanos,
+    limits,
     shims::{end_orphaned_commands, read_exit_record},
     steps::attempt,
     store,
@@ -50,17 +51,35 @@ pub(super) async fn record_never_started(
     facts: &Arc<ContainerFacts>,
     parts: &Arc<Parts>,
 ) -> io::Result<ExitRecord> {
-    write(facts, parts, ExitStatus::NeverStarted, "it was stopped before it was started").await
+    write_patiently(facts, parts, ExitStatus::NeverStarted, "it was stopped before it was started").await
 }
 
 /// As [`record_lost`], for one whose start failed. What the shim has written wins. An error means that a shim still
-/// holds the lock, or that the disk refuses: then nobody knows how it will end.
+/// holds the lock after a while, or that the disk refuses: then nobody knows how it will end.
 pub(super) async fn record_start_failed(
     facts: &Arc<ContainerFacts>,
     parts: &Arc<Parts>,
     why: &str,
 ) -> io::Result<ExitRecord> {
-    write(facts, parts, ExitStatus::StartFailed, protocol::exit_record::cut(why)).await
+    write_patiently(facts, parts, ExitStatus::StartFailed, protocol::exit_record::cut(why)).await
+}
+
+/// As `write`, after a shim that leaves. It was sent away, or sees that its connection has ended, and takes its time on a
+/// busy host. One that is left to be found dead would be told of as killed.
+async fn write_patiently(
+    facts: &Arc<ContainerFacts>,
+    parts: &Arc<Parts>,
+    status: ExitStatus,
+    why: &str,
+) -> io::Result<ExitRecord> {
+    for _ in 0..limits::LEAVING_LOOKS {
+        match write(facts, parts, status.clone(), why).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            written => return written,
+        }
+        tokio::time::sleep(limits::LEAVING_LOOK).await;
+    }
+    write(facts, parts, status, why).await
 }
 
 fn record_of(status: ExitStatus, why: &str) -> ExitRecord {

@@ -80,15 +80,22 @@ async fn delete(facts: &Arc<ContainerFacts>, parts: &Arc<Parts>, id: &ContainerI
     let run_dir = parts.layout.run_dir(id);
     store::make_dir(run_dir.path()).map_err(|e| format!("run directory: {e}"))?;
     let deleted = limited(Pool::Runtime, run(runtime.delete(&run_dir, id), "delete")).await;
-    let Err(error) = deleted else { return Ok(()) };
+    let place = runtime.root().join(id.as_str());
+    // runc says nothing of a folder that it could not remove: a command of its own that was killed may have left its
+    // program there, bound so that no container can write to it.
+    if deleted.is_ok() && !place.exists() {
+        return Ok(());
+    }
+    let error = deleted.err().map_or_else(|| "the runtime left its folder".to_owned(), |e| e.to_string());
     // Its own record of the container may be damaged. All that it would do is done by the next step too; what it knows
     // of one whose processes are gone is not needed any more.
-    let (place, facts, parts, id) =
-        (runtime.root().join(id.as_str()), facts.clone(), parts.clone(), id.clone());
+    let (facts, parts, id) = (facts.clone(), parts.clone(), id.clone());
     blocking(Pool::Disk, move || {
         parts.cgroups.end(&facts.cgroup_parent, &id, limits::KILL_WAIT).map_err(|e| format!("{error}; {e}"))?;
         tracing::warn!(id = %facts.id, %error, "a runtime cannot delete a container that has ended; its folder is removed");
-        store::remove_dir(&place).map_err(|e| format!("{error}; {}: {e}", place.display()))
+        // Never through a mount that is still there.
+        let removed = sys::mounts::unmount_below(&place).and_then(|()| store::remove_dir(&place));
+        removed.map_err(|e| format!("{error}; {}: {e}", place.display()))
     })
     .await
 }

@@ -214,17 +214,7 @@ async fn failed(
         ContainerError::Start { message, .. } => message.clone(),
         other => other.to_string(),
     };
-    let mut recorded = lost::record_start_failed(facts, parts, &message).await;
-    for _ in 0..limits::LEAVING_LOOKS {
-        // It was sent away, or sees that its connection has ended: it leaves, and takes its time on a busy host. One that
-        // is left to be found dead would be told of as killed.
-        if !recorded.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock) {
-            break;
-        }
-        tokio::time::sleep(limits::LEAVING_LOOK).await;
-        recorded = lost::record_start_failed(facts, parts, &message).await;
-    }
-    match recorded {
+    match lost::record_start_failed(facts, parts, &message).await {
         Ok(record) => {
             let mut ending = Ending::failed(Event::StartFailed, error);
             ending.exit = Some(record);

@@ -2,7 +2,10 @@
 //!
 //! Never: decides what to mount.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use nix::{
     errno::Errno,
@@ -40,14 +43,26 @@ struct At {
     bound: bool,
 }
 
-/// The mounts at a folder, and how many there are below it.
-fn mounts_at(folder: &Path) -> io::Result<(Vec<At>, usize)> {
+/// Takes down every mount below a folder, the last one first. An error: one stays.
+pub fn unmount_below(folder: &Path) -> io::Result<()> {
+    let folder = folder.canonicalize()?;
+    for place in mounts_at(&folder)?.1.iter().rev() {
+        unmount(place)?;
+    }
+    match mounts_at(&folder)?.1.first() {
+        None => Ok(()),
+        Some(place) => Err(io::Error::other(format!("{} stays mounted", place.display()))),
+    }
+}
+
+/// The mounts at a folder, and the places below it where others are, in the order in which they were made.
+fn mounts_at(folder: &Path) -> io::Result<(Vec<At>, Vec<PathBuf>)> {
     let text = std::fs::read_to_string("/proc/self/mountinfo")?;
     // As the kernel writes it (proc_pid_mountinfo(5)).
     let place = folder.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040");
     let below = format!("{place}/");
     let mut at = Vec::new();
-    let mut inside = 0;
+    let mut inside = Vec::new();
     for line in text.lines() {
         let mut fields = line.split(' ').skip(3);
         let (root, point) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
@@ -55,7 +70,7 @@ fn mounts_at(folder: &Path) -> io::Result<(Vec<At>, usize)> {
             let shared = fields.take_while(|field| *field != "-").any(|field| field.starts_with("shared:"));
             at.push(At { shared, bound: root != "/" });
         }
-        inside += usize::from(point.starts_with(&below));
+        inside.extend(point.strip_prefix(&below).map(|rest| folder.join(rest)));
     }
     Ok((at, inside))
 }
@@ -69,7 +84,7 @@ pub fn share(folder: &Path) -> io::Result<()> {
         Some(At { shared: true, .. }) => return Ok(()),
         Some(At { shared: false, .. }) => {}
         // Pins that are there would be hidden, or be there twice.
-        None if inside > 0 => return Ok(()),
+        None if !inside.is_empty() => return Ok(()),
         None => mount(Some(&folder), &folder, None::<&str>, MsFlags::MS_BIND, None::<&str>)?,
     }
     mount(None::<&str>, &folder, None::<&str>, MsFlags::MS_SHARED, None::<&str>).map_err(io::Error::from)
@@ -80,7 +95,7 @@ pub fn unshare(folder: &Path) -> io::Result<()> {
     let folder = folder.canonicalize()?;
     let (at, inside) = mounts_at(&folder)?;
     let is_ours = at.last().is_some_and(|at| at.bound && at.shared);
-    if !is_ours || inside > 0 || std::fs::read_dir(&folder)?.next().is_some() {
+    if !is_ours || !inside.is_empty() || std::fs::read_dir(&folder)?.next().is_some() {
         return Ok(());
     }
     umount2(&folder, MntFlags::UMOUNT_NOFOLLOW).map_err(io::Error::from)

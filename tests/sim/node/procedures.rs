@@ -59,6 +59,8 @@ impl Node {
                 P::Told(lost) => self.told(next, lost, steps),
                 P::Await => self.wait_for_start(next, steps),
                 P::Kill(stage) => self.kill(next, stage, steps),
+                // It leaves, and is waited for.
+                P::NeverStarted if next.is_locked_late() => {}
                 P::NeverStarted => {
                     steps.push(("daemon: records that it never started", self.never_started(next)));
                 }
@@ -137,8 +139,9 @@ impl Node {
             Some(shim) if shim.silent => {
                 steps.push(("daemon: the launch has had its time", self.given_up(next, true)));
             }
-            Some(_) if next.is_locked_late() => {
-                steps.push(("shim: refuses, since another has the lock", self.given_up(next, false)));
+            Some(_) if next.refuses_launch() => {
+                let what = "shim: refuses, since another has the lock or the end is recorded";
+                steps.push((what, self.given_up(next, false)));
             }
             Some(_) => {}
             None => self.newborn_gone(next, lost, steps),
@@ -228,9 +231,6 @@ impl Node {
     }
 
     fn never_started(&self, mut next: World) -> Result<World, String> {
-        if next.disk.exit.is_none() && next.is_locked_late() {
-            return self.handle(next, Event::RecordFailed);
-        }
         if next.disk.exit.is_none() && next.is_locked() {
             return Err("a stop is refused for ever, since a shim lives that nobody follows".to_owned());
         }
@@ -253,6 +253,8 @@ impl Node {
                 }
                 steps.push(("daemon: the kill is over", Ok(next)));
             }
+            // What is written is written within the patience of a kill.
+            1.. if next.daemon.as_ref().is_some_and(|d| d.procedures.contains(&P::NeverStarted)) => {}
             1.. if next.is_locked_late() => {
                 steps.push(("daemon: what has the lock does not leave", self.handle(next, Event::KillOver)));
             }
@@ -283,8 +285,6 @@ impl Node {
             3 if answers => {
                 steps.push(("daemon: it cannot be killed", self.handle(next, Event::KillOver)));
             }
-            // A write to the disk ends within the patience of a kill.
-            1 if next.daemon.as_ref().is_some_and(|d| d.procedures.contains(&P::NeverStarted)) => {}
             1 | 3 => {
                 let killed = next.kill_past_the_shim().map(|()| {
                     next.held = None;
@@ -294,6 +294,10 @@ impl Node {
                     next
                 });
                 steps.push(("daemon: sends the shim away by force", killed));
+            }
+            // The lock is asked for first: another start has it.
+            _ if next.disk.exit.is_none() && next.is_locked() => {
+                steps.push(("daemon: the kill has no loss to record", self.handle(next, Event::KillOver)));
             }
             _ => {
                 let lost = next.record_lost(self.ends_commands).and_then(|end| self.hear_exit(next, end));

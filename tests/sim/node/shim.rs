@@ -55,7 +55,7 @@ impl Node {
             return;
         }
         let is_told = world.daemon.as_ref().is_some_and(Daemon::has_told) && !shim.has_container;
-        if is_told && !world.is_locked_late() {
+        if is_told && !world.refuses_launch() {
             steps.push(("shim: takes the launch up", self.take_up(world.clone())));
         }
         self.command_steps(world, steps);

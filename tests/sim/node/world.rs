@@ -145,6 +145,11 @@ impl World {
         self.late == Some(Late::Locked)
     }
 
+    /// A newborn that hears its launch now does not take it up.
+    pub fn refuses_launch(&self) -> bool {
+        self.is_locked_late() || self.disk.exit.is_some()
+    }
+
     /// Whoever had told a newborn has gone: its connection ends. One that was told nothing sees that and leaves.
     pub fn let_newborn_go(&mut self, is_told: bool) {
         if self.shim.take_if(|shim| !shim.has_container).is_some() && is_told {
