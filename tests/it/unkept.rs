@@ -47,6 +47,15 @@ fn shim(daemon: &Daemon, id: &str) -> Option<u32> {
     shims.iter().find(|shim| shim.container_id == id).map(|shim| shim.shim_pid).filter(|&pid| pid != 0)
 }
 
+/// A StartContainer that is not answered yet.
+type Start = std::thread::JoinHandle<Result<(), tonic::Status>>;
+
+/// Asks for a start, and does not wait for it.
+fn begin_start(daemon: &Daemon, id: &str) -> Start {
+    let (client, asked) = (CriClient::new(&daemon.socket()), id.to_owned());
+    std::thread::spawn(move || client.start_container(ask::start(&asked)).map(drop))
+}
+
 /// A daemon with a runtime whose create waits until a file is there.
 struct Waiting {
     daemon: Daemon,
@@ -77,10 +86,9 @@ impl Waiting {
     }
 
     /// Begins to start a container, and comes back when its create waits.
-    fn begin(&self, pod: &Pod) -> (String, std::thread::JoinHandle<Result<(), tonic::Status>>) {
+    fn begin(&self, pod: &Pod) -> (String, Start) {
         let id = self.daemon.create(pod, &ask::container("c", DEMO, &["sleep", "600"]));
-        let (client, asked) = (CriClient::new(&self.daemon.socket()), id.clone());
-        let start = std::thread::spawn(move || client.start_container(ask::start(&asked)).map(drop));
+        let start = begin_start(&self.daemon, &id);
         eventually(SOON, "the runtime's create", || self.reached.exists().then_some(()));
         (id, start)
     }
@@ -197,8 +205,7 @@ fn told_in_vain() -> Option<(Daemon, Pod, String, Vec<u32>)> {
     let newborn = daemon.nursery().named("taffrail-shim");
     assert!(!newborn.is_empty());
     newborn.iter().for_each(|&pid| signal(pid, Signal::SIGSTOP));
-    let (client, asked) = (CriClient::new(&daemon.socket()), id.clone());
-    let start = std::thread::spawn(move || client.start_container(ask::start(&asked)).map(drop));
+    let start = begin_start(&daemon, &id);
     eventually(SOON, "that one is told", || {
         let explained = daemon.cli(&["explain", &id]);
         String::from_utf8_lossy(&explained.stdout).contains("runtime.create").then_some(())
@@ -261,8 +268,7 @@ fn locked_and_stopped(points: &Failpoints) -> Option<(Daemon, Pod, String, Vec<u
     let newborn = daemon.nursery().named("taffrail-shim");
     assert!(!newborn.is_empty());
     points.set(LOCKED, &format!("delay({})", HELD.as_millis()));
-    let (client, asked) = (CriClient::new(&daemon.socket()), id.clone());
-    let start = std::thread::spawn(move || client.start_container(ask::start(&asked)).map(drop));
+    let start = begin_start(&daemon, &id);
     eventually(SOON, "the lock", || (points.hits(LOCKED) == 1).then_some(()));
     // It does not go on before the successor has looked.
     newborn.iter().for_each(|&pid| signal(pid, Signal::SIGSTOP));

@@ -72,14 +72,14 @@ async fn write_patiently(
     status: ExitStatus,
     why: &str,
 ) -> io::Result<ExitRecord> {
-    for _ in 0..limits::LEAVING_LOOKS {
+    let mut looks_left = limits::LEAVING_LOOKS;
+    loop {
         match write(facts, parts, status.clone(), why).await {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && looks_left > 0 => looks_left -= 1,
             written => return written,
         }
         tokio::time::sleep(limits::LEAVING_LOOK).await;
     }
-    write(facts, parts, status, why).await
 }
 
 fn record_of(status: ExitStatus, why: &str) -> ExitRecord {

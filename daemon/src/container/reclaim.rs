@@ -74,13 +74,13 @@ async fn dismiss(facts: &Arc<ContainerFacts>, parts: &Arc<Parts>, id: &Container
 /// The runtime's delete, where the runtime knows the container.
 async fn delete(facts: &Arc<ContainerFacts>, parts: &Arc<Parts>, id: &ContainerId) -> Result<(), String> {
     let runtime = parts.handlers.get(&facts.runtime).map_err(|e| e.to_string())?;
-    if !runtime.root().join(id.as_str()).exists() {
+    let place = runtime.root().join(id.as_str());
+    if !place.exists() {
         return Ok(());
     }
     let run_dir = parts.layout.run_dir(id);
     store::make_dir(run_dir.path()).map_err(|e| format!("run directory: {e}"))?;
     let deleted = limited(Pool::Runtime, run(runtime.delete(&run_dir, id), "delete")).await;
-    let place = runtime.root().join(id.as_str());
     // runc says nothing of a folder that it could not remove: a command of its own that was killed may have left its
     // program there, bound so that no container can write to it.
     if deleted.is_ok() && !place.exists() {

@@ -9,7 +9,10 @@ use protocol::{
     exit_record::ExitRecord, limits::RECORD_MAX, rundir::RunDir, shim, status_record::StatusRecord,
 };
 
-use super::{LinkError, ShimLink};
+use super::{
+    LinkError, ShimLink,
+    strays::{Stray, end_holders},
+};
 use crate::{
     cgroups::Cgroups,
     limits, store,
@@ -81,26 +84,30 @@ pub fn dismiss_by_force(cgroups: &Cgroups, run_dir: &RunDir) -> io::Result<()> {
     if lock::is_free(&run_dir.lock())? {
         return Ok(());
     }
-    let pids = match store::read(&run_dir.status())? {
-        Some(bytes) => vec![StatusRecord::decode(&bytes).map_err(io::Error::other)?.shim_pid],
+    let Some(bytes) = store::read(&run_dir.status())? else {
         // It has the lock and was stopped before it did anything more.
-        None => cgroups.supervisors(),
+        return match end_holders(cgroups, Stray::Shim, &run_dir.lock())? {
+            0 if !lock::is_free(&run_dir.lock())? => {
+                Err(io::Error::other("no shim is seen that holds the lock"))
+            }
+            _ => Ok(()),
+        };
     };
-    for &pid in &pids {
-        let Some(handle) = PidFd::open(pid)? else { continue };
-        // Looked at with the handle open. The keeper holds the lock for a shim that is dead, whose number may be that of
-        // another container's by now: the process itself must hold it.
-        if has_open(pid, "taffrail-shim", &run_dir.lock()).unwrap_or(false) {
-            return handle.kill();
-        }
-    }
+    let status = StatusRecord::decode(&bytes).map_err(io::Error::other)?;
+    let Some(handle) = PidFd::open(status.shim_pid)? else { return Ok(()) };
+    // Looked at with the handle open. The keeper holds the lock for a shim that is dead, whose number may be that of
+    // another container's by now: the process itself must hold it.
+    let is_it = has_open(status.shim_pid, "taffrail-shim", &run_dir.lock())?;
     if lock::is_free(&run_dir.lock())? {
         return Ok(());
     }
-    Err(io::Error::other(match pids[..] {
-        [pid] => format!("process {pid} is not the shim that holds the lock"),
-        _ => "no shim is seen that holds the lock".to_owned(),
-    }))
+    if !is_it {
+        return Err(io::Error::other(format!(
+            "process {} is not the shim that holds the lock",
+            status.shim_pid
+        )));
+    }
+    handle.kill()
 }
 
 /// Whether a process of this name (at most fifteen bytes) has this lock open.

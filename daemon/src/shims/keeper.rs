@@ -23,7 +23,10 @@ use protocol::{
 };
 use tokio::{process::Command, sync::oneshot};
 
-use super::{LinkError, strays::end_unreachable_keeper};
+use super::{
+    LinkError,
+    strays::{Stray, end_holders},
+};
 use crate::{
     cgroups::Cgroups,
     embedded::ShimProgram,
@@ -138,10 +141,10 @@ impl Keeper {
         let packets = Packets::connect(self.dir.path(), KeeperDir::SOCKET);
         let reached = packets.and_then(|packets| packets.peer().map(|pid| (packets, pid)));
         let Ok((packets, pid)) = reached else {
-            let (cgroups, dir) = (self.cgroups.clone(), self.dir.clone());
-            let ended =
-                tasks::blocking(tasks::Pool::Disk, move || end_unreachable_keeper(&cgroups, &dir)).await;
-            if let Err(error) = ended {
+            // What it keeps can be brought to the next.
+            let (cgroups, lock) = (self.cgroups.clone(), self.dir.lock());
+            let end = move || end_holders(&cgroups, Stray::Keeper, &lock);
+            if let Err(error) = tasks::blocking(tasks::Pool::Disk, end).await {
                 tracing::warn!(%error, "it is not known whether a keeper runs that cannot be reached");
             }
             return None;

@@ -1,5 +1,5 @@
 //! Supervisors that nobody can reach any more, since the state folder with their sockets and locks was wiped, or the
-//! keeper's socket alone.
+//! keeper's socket alone; or since a shim has come no further than to its lock.
 //!
 //! Owns: how one is told: by the lock that it holds for life. Never: one that can be asked. Blocking.
 
@@ -94,14 +94,14 @@ fn end(pid: i32, is_it: impl Fn(i32) -> bool, told: impl FnOnce()) -> io::Result
     Ok(true)
 }
 
-/// Kills a keeper that holds the lock of these files, though nobody reaches it at its socket: somebody removed that. What
-/// it keeps can be brought to the next. Returns how many there were.
-pub(super) fn end_unreachable_keeper(cgroups: &Cgroups, dir: &KeeperDir) -> io::Result<usize> {
+/// Kills whoever of this role holds a lock, though nobody reaches it: a keeper whose socket somebody removed, a shim that has
+/// not made its own yet. Returns how many there were.
+pub(super) fn end_holders(cgroups: &Cgroups, which: Stray, lock: &Path) -> io::Result<usize> {
     let mut ended = 0;
     // One that is gone meanwhile holds nothing.
-    let is_it = |pid| has_open(pid, Stray::Keeper.name(), &dir.lock()).unwrap_or(false);
+    let is_it = |pid| has_open(pid, which.name(), lock).unwrap_or(false);
     for pid in cgroups.supervisors() {
-        let told = || tracing::warn!(pid, "a keeper that cannot be reached is killed");
+        let told = || tracing::warn!(pid, role = which.name(), "it cannot be reached, and is killed");
         ended += usize::from(end(pid, is_it, told)?);
     }
     Ok(ended)

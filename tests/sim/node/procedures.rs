@@ -231,10 +231,10 @@ impl Node {
     }
 
     fn never_started(&self, mut next: World) -> Result<World, String> {
-        if next.disk.exit.is_none() && next.is_locked() {
-            return Err("a stop is refused for ever, since a shim lives that nobody follows".to_owned());
-        }
         if next.disk.exit.is_none() {
+            if next.is_locked() {
+                return Err("a stop is refused for ever, since a shim lives that nobody follows".to_owned());
+            }
             next.write_exit(End::NeverStarted, None)?;
         }
         let end = next.disk.exit.unwrap_or(End::NeverStarted);
@@ -255,9 +255,6 @@ impl Node {
             }
             // What is written is written within the patience of a kill.
             1.. if next.daemon.as_ref().is_some_and(|d| d.procedures.contains(&P::NeverStarted)) => {}
-            1.. if next.is_locked_late() => {
-                steps.push(("daemon: what has the lock does not leave", self.handle(next, Event::KillOver)));
-            }
             0 if has_link && is_busy => {}
             0 => {
                 let what = if has_link && answers {
@@ -287,9 +284,7 @@ impl Node {
             }
             1 | 3 => {
                 let killed = next.kill_past_the_shim().map(|()| {
-                    next.held = None;
-                    next.shim = next.shim.filter(|shim| !shim.has_container);
-                    next.see_who_watches();
+                    next.free_the_lock();
                     next.begin(P::Kill(2));
                     next
                 });
@@ -338,11 +333,7 @@ impl Node {
     fn reclaim_shim(&self, mut next: World, stage: u8, steps: &mut Steps) {
         let shim = next.shim.clone().filter(|shim| shim.has_container);
         match shim {
-            None if next.is_locked_late() => {
-                let failed = self.handle(next, Event::ReclaimFailed);
-                steps.push(("daemon: reclaim cannot send a shim away that says nothing of itself", failed));
-            }
-            None if next.held.is_none() => {
+            None if !next.is_locked() => {
                 next.begin(P::Reclaim(3));
                 steps.push(("daemon: reclaim finds no shim", Ok(next)));
             }
@@ -365,9 +356,7 @@ impl Node {
             // It will see the end.
             Some(shim) if !shim.silent => {}
             _ => {
-                next.shim = next.shim.filter(|shim| !shim.has_container);
-                next.held = None;
-                next.see_who_watches();
+                next.free_the_lock();
                 next.begin(P::Reclaim(1));
                 steps.push(("daemon: reclaim sends the shim away by force", Ok(next)));
             }

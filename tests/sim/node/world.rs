@@ -145,6 +145,14 @@ impl World {
         self.late == Some(Late::Locked)
     }
 
+    /// Whoever holds the lock is killed, and the keeper lets go of it.
+    pub fn free_the_lock(&mut self) {
+        self.held = None;
+        self.shim.take_if(|shim| shim.has_container);
+        self.late.take_if(|late| *late == Late::Locked);
+        self.see_who_watches();
+    }
+
     /// A newborn that hears its launch now does not take it up.
     pub fn refuses_launch(&self) -> bool {
         self.is_locked_late() || self.disk.exit.is_some()
